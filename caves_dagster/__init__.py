@@ -1,0 +1,1 @@
+"""A wine merchant's sales from Kafka and batch files into Snowflake, with Dagster."""

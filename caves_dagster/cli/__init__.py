@@ -1,0 +1,27 @@
+"""The `caves` command: one module per family of subcommands, put together here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from caves_dagster.errors import CavesError
+
+app = typer.Typer(
+    name="caves",
+    help="Wine merchant's sales from Kafka and batch files into Snowflake, with Dagster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Entry point: an expected failure is one line on stderr and exit code 1, never a traceback."""
+    try:
+        app()
+    except CavesError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)

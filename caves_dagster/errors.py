@@ -1,0 +1,84 @@
+"""Every error this project raises on purpose.
+
+    CavesError                  what went wrong, the value, the remedy
+    ├── SettingsError           a setting is missing or malformed
+    ├── DeclarationError        a shop's declaration does not hold together
+    ├── RetryableError          the same call may succeed later
+    │   ├── KafkaUnreachable    no broker answers
+    │   ├── WarehouseUnreachable  no warehouse answers
+    │   └── PositionsMoved      another writer committed first: re-read and go on
+    ├── TopicNotFound           the broker answers, the topic is not there
+    ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
+    ├── DeliveryFailed          the producer could not deliver every event
+    ├── LandingRefused          the warehouse refused a batch's data
+    └── PlatformError           the embedded platform could not do what was asked
+"""
+
+from __future__ import annotations
+
+
+class CavesError(Exception):
+    """A failure somebody can act on.
+
+    Commands print it as one line and exit 1; sensors show it as the reason of a skip.
+
+    Args:
+        problem: what went wrong, naming the value that was at fault.
+        remedy: what to do about it, as an instruction or a command.
+    """
+
+    retryable = False
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[CavesError], tuple[str, str]]:
+        return (type(self), (self.problem, self.remedy))
+
+
+class SettingsError(CavesError):
+    """A setting is missing or malformed."""
+
+
+class DeclarationError(CavesError):
+    """A shop's declaration does not hold together."""
+
+
+class RetryableError(CavesError):
+    """The same call may succeed later, unchanged."""
+
+    retryable = True
+
+
+class KafkaUnreachable(RetryableError):
+    """No broker answers at the configured address."""
+
+
+class WarehouseUnreachable(RetryableError):
+    """No warehouse answers at the configured address."""
+
+
+class PositionsMoved(RetryableError):
+    """Another writer committed between the plan and the transaction."""
+
+
+class TopicNotFound(CavesError):
+    """The broker answers, but has no such topic."""
+
+
+class WarehouseNotSetUp(CavesError):
+    """The warehouse answers, but a table, stream or stage is missing."""
+
+
+class DeliveryFailed(CavesError):
+    """At least one event was not acknowledged by the broker."""
+
+
+class LandingRefused(CavesError):
+    """The warehouse refused the data of a batch (not a connection or lock failure)."""
+
+
+class PlatformError(CavesError):
+    """The embedded platform could not do what was asked."""

@@ -1,0 +1,224 @@
+"""Every setting, typed and explained. The only module that reads the environment.
+
+Values come, in this order, from the environment, from `.env` at the project's root, and, for the
+addresses only, from the embedded platform's `endpoints.json` under `CAVES_HOME`. Whoever sets
+`SNOWFLAKE_ACCOUNT` or `KAFKA_BOOTSTRAP_SERVERS` points that half at their own system; no other code knows
+the difference.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from caves_dagster.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ENDPOINTS_FILE = "endpoints.json"
+
+
+class SnowflakeEndpoint(BaseModel):
+    """Where the embedded warehouse server listens, as `caves local status --json` prints it."""
+
+    host: str = "127.0.0.1"
+    port: int = 19094
+    protocol: Literal["http", "https"] = "http"
+    account: str = "caves_local"
+    user: str = "caves"
+    # Not a secret: the server listens on loopback only and holds what its own machine wrote.
+    password: str = "caves"
+    database: str = "CAVES_ALBERT_DB"
+
+
+class KafkaEndpoint(BaseModel):
+    """Where the embedded broker listens."""
+
+    bootstrap_servers: str = "127.0.0.1:19092"
+
+
+class Endpoints(BaseModel):
+    """The embedded platform's addresses; these defaults are the ports it prefers."""
+
+    kafka: KafkaEndpoint = KafkaEndpoint()
+    snowflake: SnowflakeEndpoint = SnowflakeEndpoint()
+
+    @classmethod
+    def read(cls, home: Path) -> Endpoints:
+        """The addresses recorded under `home` by the last start, or the preferred ones."""
+        path = home / ENDPOINTS_FILE
+        if not path.is_file():
+            return cls()
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"{path} does not describe a platform ({type(error).__name__}).",
+                "Remove it and run `caves local start`.",
+            ) from error
+
+
+class _Section(BaseSettings):
+    # Each section has a prefix of its own: without one, `home` would be read from HOME.
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+
+def _names(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class SnowflakeSettings(_Section):
+    """The warehouse. Without SNOWFLAKE_ACCOUNT it is the embedded server."""
+
+    model_config = SettingsConfigDict(env_prefix="SNOWFLAKE_")
+
+    account: str = Field("", validation_alias=_names("SNOWFLAKE_ACCOUNT", "SNOW_ACCOUNT"))
+    """Account identifier, `orgname-accountname`. Empty: the embedded server."""
+    user: str = Field("", validation_alias=_names("SNOWFLAKE_USER", "SNOW_USER"))
+    """Login name."""
+    password: SecretStr | None = Field(None, validation_alias=_names("SNOWFLAKE_PASSWORD", "SNOW_PASSWORD"))
+    """Password. Snowflake is retiring single-factor passwords: prefer a key pair."""
+    private_key_path: Path | None = Field(
+        None, validation_alias=_names("SNOWFLAKE_PRIVATE_KEY_PATH", "SNOW_PRIVATE_KEY_PATH")
+    )
+    """PEM or DER file with the private key of key-pair authentication."""
+    private_key_passphrase: SecretStr | None = Field(
+        None, validation_alias=_names("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "SNOW_PRIVATE_KEY_PASSPHRASE")
+    )
+    """Passphrase of that file, if it is encrypted."""
+    role: str | None = Field(None, validation_alias=_names("SNOWFLAKE_ROLE", "SNOW_ROLE"))
+    """Role to use; the user's default otherwise."""
+    warehouse: str = Field("COMPUTE_WH", validation_alias=_names("SNOWFLAKE_WAREHOUSE", "SNOW_WAREHOUSE"))
+    """Virtual warehouse that runs the statements."""
+    database: str = Field("CAVES_ALBERT_DB", validation_alias=_names("SNOWFLAKE_DATABASE", "SNOW_DATABASE"))
+    """Database that holds every schema."""
+    host: str | None = Field(None, validation_alias=_names("SNOWFLAKE_HOST", "SNOW_HOST"))
+    """Host, where it does not follow from the account (private link, the embedded server)."""
+    port: int = Field(443, ge=1, le=65535, validation_alias=_names("SNOWFLAKE_PORT", "SNOW_PORT"))
+    """Port of `host`."""
+    protocol: Literal["https", "http"] = Field(
+        "https", validation_alias=_names("SNOWFLAKE_PROTOCOL", "SNOW_PROTOCOL")
+    )
+    """Protocol of `host`."""
+    network_timeout: int = Field(60, ge=1, validation_alias=_names("CAVES_SNOWFLAKE_NETWORK_TIMEOUT"))
+    """Seconds a statement's network round trips may take in all before the warehouse counts as away."""
+    login_timeout: int = Field(15, ge=1, validation_alias=_names("CAVES_SNOWFLAKE_LOGIN_TIMEOUT"))
+    """Seconds to wait for a login."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> SnowflakeSettings:
+        if self.account and not self.user:
+            raise ValueError("SNOWFLAKE_USER is missing although SNOWFLAKE_ACCOUNT is set")
+        if self.account and not (self.password or self.private_key_path):
+            raise ValueError(
+                "SNOWFLAKE_ACCOUNT is set but neither SNOWFLAKE_PRIVATE_KEY_PATH nor SNOWFLAKE_PASSWORD is"
+            )
+        return self
+
+
+class KafkaSettings(_Section):
+    """The broker. Without KAFKA_BOOTSTRAP_SERVERS it is the embedded one."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    bootstrap_servers: str = Field("", validation_alias=_names("KAFKA_BOOTSTRAP_SERVERS"))
+    """`host:port[,host:port]`. Empty: the embedded broker."""
+    topic_name: str = Field("sales_events", min_length=1, validation_alias=_names("KAFKA_TOPIC_NAME"))
+    """Topic of the wine shop's events."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", validation_alias=_names("KAFKA_SECURITY_PROTOCOL")
+    )
+    """How to speak to the broker."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, validation_alias=_names("KAFKA_SASL_MECHANISM")
+    )
+    """SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."""
+    sasl_username: str | None = Field(None, validation_alias=_names("KAFKA_SASL_USERNAME"))
+    """SASL user, an API key on Confluent Cloud."""
+    sasl_password: SecretStr | None = Field(None, validation_alias=_names("KAFKA_SASL_PASSWORD"))
+    """SASL password, an API secret on Confluent Cloud."""
+    ssl_ca_location: Path | None = Field(None, validation_alias=_names("KAFKA_SSL_CA_LOCATION"))
+    """CA certificates, where the system's do not do."""
+    timeout_seconds: float = Field(10.0, gt=0, validation_alias=_names("CAVES_KAFKA_TIMEOUT_SECONDS"))
+    """Seconds a metadata or offset request may take before the broker counts as away."""
+
+    @model_validator(mode="after")
+    def _sasl_complete(self) -> KafkaSettings:
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_mechanism and self.sasl_username and self.sasl_password
+        ):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_MECHANISM, "
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+            )
+        return self
+
+
+class Settings(_Section):
+    """All settings of one installation."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_")
+
+    home: Path = Field(PROJECT_ROOT / ".caves", validation_alias=_names("CAVES_HOME"))
+    """Where the embedded platform keeps its state."""
+    group_id: str = Field("caves", min_length=1, validation_alias=_names("CAVES_GROUP_ID"))
+    """Prefix of the consumer groups. Offsets are committed to them for lag tools only."""
+    max_event_bytes: int = Field(4 * 2**20, ge=1024, validation_alias=_names("CAVES_MAX_EVENT_BYTES"))
+    """A longer message becomes a dead letter."""
+    batch_max_events: int = Field(50_000, ge=1, validation_alias=_names("CAVES_BATCH_MAX_EVENTS"))
+    """Most events in one landing transaction."""
+    batch_max_bytes: int = Field(64 * 2**20, ge=1024, validation_alias=_names("CAVES_BATCH_MAX_BYTES"))
+    """Most message bytes in one landing transaction."""
+    sensor_interval_seconds: int = Field(5, ge=1, validation_alias=_names("CAVES_SENSOR_INTERVAL_SECONDS"))
+    """Seconds between ticks of the Kafka and stream sensors."""
+    run_retention_days: float = Field(2.0, gt=0, validation_alias=_names("CAVES_RUN_RETENTION_DAYS"))
+    """Finished Dagster runs older than this are deleted: their event logs have no retention of their own."""
+    db_path: Path = Field(PROJECT_ROOT / "test_data" / "wine_data.db", validation_alias=_names("DB_PATH"))
+    """SQLite file of the wine shop's seed data."""
+    snowflake: SnowflakeSettings = Field(default_factory=SnowflakeSettings)
+    """The warehouse."""
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    """The broker."""
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the settings once.
+
+    Args:
+        home: overrides CAVES_HOME.
+
+    Raises:
+        SettingsError: a value is missing or malformed; the message names the setting and what is valid,
+            and never the value of a secret.
+    """
+    try:
+        settings = Settings() if home is None else Settings(home=home)
+    except ValidationError as error:
+        raise SettingsError(_explain(error), "See .env.example for every setting.") from None
+    endpoints = Endpoints.read(settings.home)
+    kafka, snowflake = settings.kafka, settings.snowflake
+    if not kafka.bootstrap_servers:
+        kafka = kafka.model_copy(update=endpoints.kafka.model_dump())
+    if not snowflake.account:
+        embedded = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
+        snowflake = snowflake.model_copy(update=embedded)
+    return settings.model_copy(update={"kafka": kafka, "snowflake": snowflake})
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a setting: its name in the environment and what it expects."""
+    lines = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {message}" if name else message)
+    return "; ".join(lines) + "."
