@@ -1,0 +1,41 @@
+# The one entry point for people and for CI. `make help` lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo up test check lock clean
+
+help:  ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Create .venv and install the locked versions
+
+$(INSTALLED): installer.lock requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r installer.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes installer.lock requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)  ## 20,000 events from Kafka to production on a platform of its own, then the figures
+	$(BIN)/caves demo
+
+up: $(INSTALLED)  ## Platform, live producer and the Dagster UI on port 3000, until Ctrl-C
+	$(BIN)/caves up
+
+test: $(INSTALLED)  ## The tests, on a platform of their own
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+check: $(INSTALLED)  ## Lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(INSTALLED)  ## Rewrite the lock files from pyproject.toml
+	echo "uv==0.13.9" | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate - -o installer.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean:  ## Remove .venv (state under .caves stays: `caves local reset` removes that)
+	rm -rf .venv
