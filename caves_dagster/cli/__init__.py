@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from caves_dagster.cli import local
 from caves_dagster.errors import CavesError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(local.app, name="local")
 
 
 def main() -> None:

@@ -140,5 +140,8 @@ def _bundled_library() -> Path | None:
     if package is None or package.origin is None:
         return None
     folder = Path(package.origin).parent
-    places = ((folder.with_name("confluent_kafka.libs"), "librdkafka*.so*"), (folder / ".dylibs", "librdkafka*.dylib"))
+    places = (
+        (folder.with_name("confluent_kafka.libs"), "librdkafka*.so*"),
+        (folder / ".dylibs", "librdkafka*.dylib"),
+    )
     return next((found for place, pattern in places for found in sorted(place.glob(pattern))), None)

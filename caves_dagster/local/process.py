@@ -79,12 +79,17 @@ class ProcessRecord:
         return drift < _CREATE_TIME_TOLERANCE_SECONDS or process.cmdline() == self.command
 
 
-def spawn(command: Sequence[str], port: int, log: Path) -> ProcessRecord:
-    """Start `command` in a session of its own, writing to the end of `log`."""
+def spawn(command: Sequence[str], port: int, log: Path, folder: Path) -> ProcessRecord:
+    """Start `command` in `folder`, in a session of its own, writing to the end of `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = _Detached(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     created = 0.0
     with suppress(psutil.Error):

@@ -1,0 +1,112 @@
+"""`caves local`: the embedded platform, started, looked at, stopped and emptied."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from caves_dagster.local.broker import DEFAULT_TOPICS
+from caves_dagster.local.platform import Platform, PlatformStatus
+from caves_dagster.local.server import State
+from caves_dagster.settings import load_settings
+
+app = typer.Typer(help="The embedded Kafka broker and Snowflake-compatible server.", no_args_is_help=True)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the platform's state, instead of CAVES_HOME.", show_default=False),
+]
+_COLOURS = {State.RUNNING: "green", State.STOPPED: "dim", State.STARTING: "yellow"}
+
+
+@app.command()
+def start(home: Home = None) -> None:
+    """Start the broker and the warehouse server, or whichever of them is not running."""
+    platform = _platform(home)
+    console = Console(soft_wrap=True, highlight=False)
+    for note in platform.start():
+        console.print(escape(note))
+    endpoints = platform.endpoints
+    console.print(f"Kafka      {endpoints.kafka.bootstrap_servers}")
+    snowflake = endpoints.snowflake
+    console.print(
+        f"Snowflake  {snowflake.protocol}://{snowflake.host}:{snowflake.port} ({snowflake.database})"
+    )
+
+
+@app.command()
+def stop(home: Home = None) -> None:
+    """Stop both; the warehouse's data and the ports are kept, the broker's messages are not."""
+    outcomes = _platform(home).stop()
+    console = Console(soft_wrap=True, highlight=False)
+    for name, outcome in outcomes.items():
+        how = {
+            "gone": "was not running",
+            "terminated": "stopped",
+            "killed": "did not end in time and was killed",
+        }
+        console.print(f"The {name} {how[outcome]}.")
+
+
+@app.command()
+def status(
+    home: Home = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Show what runs and where. Exit code 1 when the platform is not running."""
+    seen = _platform(home).status()
+    if as_json:
+        if not seen.running:
+            raise seen.problem()
+        typer.echo(json.dumps(seen.endpoints.model_dump()))
+        return
+    Console().print(_table(seen))
+    if not seen.running:
+        raise seen.problem()
+
+
+@app.command()
+def reset(
+    home: Home = None, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Stop both and remove their state: databases, stages, logs, recorded ports."""
+    platform = _platform(home)
+    if not yes:
+        typer.confirm(f"Remove all data of the platform in {platform.home}?", abort=True)
+    left = platform.reset()
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"The platform in {escape(str(platform.home))} is empty.")
+    for folder in left:
+        console.print(f"{escape(str(folder))} was not made by the platform and was left alone.")
+
+
+def _platform(home: Path | None) -> Platform:
+    settings = load_settings(home)
+    partitions = max(DEFAULT_TOPICS.values())
+    return Platform(settings.home, topics={**DEFAULT_TOPICS, settings.kafka.topic_name: partitions})
+
+
+def _table(seen: PlatformStatus) -> Table:
+    table = Table(title=escape(f"Embedded platform in {seen.home}"), title_justify="left")
+    for column in ("server", "state", "pid", "uptime", "port", "on disk"):
+        table.add_column(column, justify="left" if column in ("server", "state") else "right")
+    for server in seen.servers:
+        uptime = server.uptime_seconds
+        table.add_row(
+            server.name,
+            f"[{_COLOURS.get(server.state, 'red')}]{server.state}[/]",
+            str(server.pid or "-"),
+            "-" if uptime is None else str(timedelta(seconds=int(uptime))),
+            str(server.port or "-"),
+            f"{server.size_bytes / 1e6:.1f} MB",
+        )
+    return table
