@@ -6,8 +6,10 @@
     ├── RetryableError          the same call may succeed later
     │   ├── KafkaUnreachable    no broker answers
     │   ├── WarehouseUnreachable  no warehouse answers
+    │   ├── WriteConflict       another transaction holds or changed the same rows
     │   └── PositionsMoved      another writer committed first: re-read and go on
     ├── TopicNotFound           the broker answers, the topic is not there
+    ├── SignInRefused           the warehouse answers, and refuses the credentials
     ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
     ├── DeliveryFailed          the producer could not deliver every event
     ├── LandingRefused          the warehouse refused a batch's data
@@ -60,12 +62,20 @@ class WarehouseUnreachable(RetryableError):
     """No warehouse answers at the configured address."""
 
 
+class WriteConflict(RetryableError):
+    """Another transaction holds or has just changed the same rows."""
+
+
 class PositionsMoved(RetryableError):
     """Another writer committed between the plan and the transaction."""
 
 
 class TopicNotFound(CavesError):
     """The broker answers, but has no such topic."""
+
+
+class SignInRefused(CavesError):
+    """The warehouse answers, and refuses the credentials."""
 
 
 class WarehouseNotSetUp(CavesError):

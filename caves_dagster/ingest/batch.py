@@ -1,0 +1,178 @@
+"""A batch on its way to RAW: rows and dead letters as columns, written to Parquet."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from caves_dagster.ingest.decode import decode
+from caves_dagster.ingest.reader import KafkaMessage, Read
+from caves_dagster.shop import Contract, InvalidEvent
+
+# Years 1970 to 2199: a producer may stamp a record with any number.
+_MAX_TIMESTAMP_MS = 7_258_118_400_000
+_REASON_LENGTH = 2000
+_PATH_LENGTH = 1000
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that is not an event, and why."""
+
+    message: KafkaMessage
+    failure_class: str
+    reason: str
+    path: str
+
+
+@dataclass
+class Batch:
+    """One landing transaction's worth: what was read, split into rows and dead letters.
+
+    `rows[i]` is the contract's row of `messages[i]`.
+    """
+
+    read: Read
+    messages: list[KafkaMessage]
+    rows: list[tuple[Any, ...]]
+    dead: list[DeadLetter]
+    batch_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    ingested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    decode_seconds: float = 0.0
+
+    @property
+    def offsets(self) -> int:
+        """Offsets the batch moves over, records or not."""
+        return sum(moved.end - moved.start for moved in self.read.progress.values())
+
+    @property
+    def skipped(self) -> int:
+        """Offsets without a record."""
+        return self.offsets - len(self.rows) - len(self.dead)
+
+    def refuse(self, reasons: Mapping[int, str]) -> None:
+        """Turn rows that the warehouse will not load into dead letters of class LANDING.
+
+        Args:
+            reasons: index of each such row, and why it was refused.
+        """
+        for index, reason in sorted(reasons.items()):
+            self.dead.append(DeadLetter(self.messages[index], "LANDING", reason, "$"))
+        keep = [index for index in range(len(self.rows)) if index not in reasons]
+        self.messages = [self.messages[index] for index in keep]
+        self.rows = [self.rows[index] for index in keep]
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """Per partition, what INGEST_BATCHES.PARTITIONS and the positions say of it."""
+        found = {
+            partition: {
+                "partition": partition,
+                "from": moved.start,
+                "to": moved.end,
+                "landed": 0,
+                "dead": 0,
+                "last_record_offset": moved.last_record_offset,
+                "last_record_timestamp_ms": moved.last_record_timestamp_ms,
+            }
+            for partition, moved in sorted(self.read.progress.items())
+        }
+        for message in self.messages:
+            found[message.partition]["landed"] += 1  # type: ignore[operator]
+        for letter in self.dead:
+            found[letter.message.partition]["dead"] += 1  # type: ignore[operator]
+        return list(found.values())
+
+
+def build(read: Read, contract: Contract, max_event_bytes: int) -> Batch:
+    """Decode and validate what was read; every message ends as a row or as a dead letter."""
+    began = time.monotonic()
+    batch = Batch(read, [], [], [])
+    for message in read.messages:
+        try:
+            row = decode(message, contract, max_event_bytes)
+        except InvalidEvent as invalid:
+            batch.dead.append(DeadLetter(message, invalid.failure_class, invalid.reason, invalid.path))
+        else:
+            batch.rows.append(row)
+            batch.messages.append(message)
+    batch.decode_seconds = time.monotonic() - began
+    return batch
+
+
+def write_rows(batch: Batch, contract: Contract, path: Path, indices: Sequence[int] | None = None) -> int:
+    """Write the rows (or those at `indices`) as a Parquet file; returns how many."""
+    import pyarrow as pa
+
+    chosen = range(len(batch.rows)) if indices is None else indices
+    rows = [batch.rows[index] for index in chosen]
+    values = zip(*rows, strict=True) if rows else ((),) * len(contract.columns)
+    columns = {
+        name: pa.array(column, getattr(pa, kind)())
+        for (name, kind), column in zip(contract.columns.items(), values, strict=True)
+    }
+    _write(columns, batch, [batch.messages[index] for index in chosen], path)
+    return len(rows)
+
+
+def write_dead_letters(batch: Batch, path: Path) -> int:
+    """Write the dead letters as a Parquet file, bytes in base64; returns how many."""
+    import pyarrow as pa
+
+    letters = batch.dead
+    columns = {
+        "DEAD_LETTER_ID": pa.array([str(uuid.uuid4()) for _ in letters], pa.string()),
+        "VALUE": pa.array([_base64(letter.message.value) for letter in letters], pa.large_string()),
+        "MESSAGE_KEY": pa.array([_base64(letter.message.key) for letter in letters], pa.large_string()),
+        "HEADERS": pa.array([_headers(letter.message) for letter in letters], pa.string()),
+        "FAILURE_CLASS": pa.array([letter.failure_class for letter in letters], pa.string()),
+        "FAILURE_REASON": pa.array([_text(letter.reason, _REASON_LENGTH) for letter in letters], pa.string()),
+        "FAILURE_PATH": pa.array([_text(letter.path, _PATH_LENGTH) for letter in letters], pa.string()),
+        "ATTEMPTS": pa.array([1] * len(letters), pa.int64()),
+    }
+    _write(columns, batch, [letter.message for letter in letters], path)
+    return len(letters)
+
+
+def _write(columns: dict[str, Any], batch: Batch, messages: list[KafkaMessage], path: Path) -> None:
+    """Add where the records came from, and write the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = len(messages)
+    columns |= {
+        "INGESTION_TIME": pa.array([batch.ingested_at.isoformat()] * count, pa.string()),
+        "KAFKA_TOPIC": pa.array([message.topic for message in messages], pa.string()),
+        "KAFKA_PARTITION": pa.array([message.partition for message in messages], pa.int64()),
+        "KAFKA_OFFSET": pa.array([message.offset for message in messages], pa.int64()),
+        "KAFKA_TIMESTAMP": _timestamps([message.timestamp_ms for message in messages]),
+        "BATCH_ID": pa.array([batch.batch_id] * count, pa.string()),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def _timestamps(milliseconds: list[int | None]) -> Any:
+    """Text, which both platforms cast alike; None where the number is no date of ours."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    valid = [ms if ms is not None and 0 <= ms < _MAX_TIMESTAMP_MS else None for ms in milliseconds]
+    return pc.strftime(pa.array(valid, pa.timestamp("ms")), format="%Y-%m-%dT%H:%M:%S+00:00")
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _text(text: str, length: int) -> str:
+    return text[:length].encode("utf-8", "replace").decode()
+
+
+def _headers(message: KafkaMessage) -> str:
+    return json.dumps([{"name": name, "value": _base64(value)} for name, value in message.headers])

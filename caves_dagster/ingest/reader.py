@@ -1,0 +1,172 @@
+"""Reads a topic from a plan's start to its goal, batch by batch, bounded in events and bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from caves_dagster.errors import KafkaUnreachable, PositionsMoved
+from caves_dagster.ingest.positions import Plan
+from caves_dagster.kafka.client import KafkaClient
+
+# One call into librdkafka hands over at most this many messages (its own limit is a million).
+_CALL = 10_000
+
+
+@dataclass(frozen=True)
+class KafkaMessage:
+    """One message as it was read. `timestamp_ms` is None where the record has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of key and value."""
+        return len(self.key or b"") + len(self.value or b"")
+
+
+@dataclass
+class Progress:
+    """How far one batch moves one partition: offsets `[start, end)`."""
+
+    start: int
+    end: int
+    last_record_offset: int | None = None
+    last_record_timestamp_ms: int | None = None
+
+
+@dataclass
+class Read:
+    """One batch as it was read."""
+
+    messages: list[KafkaMessage] = field(default_factory=list)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+def read_batches(
+    client: KafkaClient, plan: Plan, max_events: int, max_bytes: int, stall_seconds: float = 30.0
+) -> Iterator[Read]:
+    """Yield batches until every partition has reached its goal; the first has the plan's news even if empty.
+
+    A partition is done at the first record or end-of-partition event at or past its goal. Offsets below the
+    goal without a record (control records, aborted or compacted ones) are passed over.
+
+    Raises:
+        KafkaUnreachable: nothing arrived for `stall_seconds`.
+        PositionsMoved: the broker deleted records between the plan and the read.
+    """
+    position = dict(plan.start)
+    first = _opening(plan)
+    pending = plan.pending
+    if not pending:
+        if plan.gaps:
+            yield first
+        return
+    consumer = client.reader(plan.state.topic, pending)
+    try:
+        batch = first
+        while pending:
+            began = time.monotonic()
+            _fill(consumer, plan, position, pending, batch, max_events, max_bytes, stall_seconds)
+            batch.seconds = time.monotonic() - began
+            yield batch
+            batch = Read()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError._AUTO_OFFSET_RESET:
+            raise PositionsMoved(
+                f"The log of {plan.state.topic!r} moved away from under a position ({error.args[0].str()}).",
+                "Ingestion plans again and records the gap.",
+            ) from error
+        raise KafkaUnreachable(
+            f"Reading {plan.state.topic!r} failed ({error.args[0].str()}).",
+            "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
+        ) from error
+    finally:
+        consumer.close()
+
+
+def _opening(plan: Plan) -> Read:
+    """The first batch: it also writes the position of partitions never seen and of those with a gap."""
+    moved = {gap.partition for gap in plan.gaps}
+    new = {partition for partition, offset in plan.expected.items() if offset is None}
+    return Read(progress={p: Progress(plan.start[p], plan.start[p]) for p in sorted(moved | new)})
+
+
+def _fill(
+    consumer: Any,
+    plan: Plan,
+    position: dict[int, int],
+    pending: dict[int, int],
+    batch: Read,
+    max_events: int,
+    max_bytes: int,
+    stall_seconds: float,
+) -> None:
+    """Add messages to `batch` until it is full or nothing is pending."""
+    deadline = time.monotonic() + stall_seconds
+    while pending and len(batch.messages) < max_events and batch.bytes < max_bytes:
+        remaining = sum(plan.goal[p] - position[p] for p in pending)
+        room = max_events - len(batch.messages)
+        received = consumer.consume(max(1, min(remaining, room, _CALL)), 0.1)
+        if not received:
+            if time.monotonic() > deadline:
+                raise KafkaUnreachable(
+                    f"Kafka handed over nothing of {plan.state.topic!r} for {stall_seconds:.0f} s although "
+                    f"partitions {sorted(pending)} are not at their end.",
+                    "Check the broker; the next run goes on where this one stopped.",
+                )
+            continue
+        deadline = time.monotonic() + stall_seconds
+        for message in received:
+            _take(message, plan.goal, position, pending, batch)
+        done = [p for p in position if p in pending and position[p] >= plan.goal[p]]
+        for partition in done:
+            del pending[partition]
+        if done:
+            consumer.incremental_unassign([TopicPartition(plan.state.topic, p) for p in done])
+
+
+def _take(
+    message: Any, goal: Mapping[int, int], position: dict[int, int], pending: Mapping[int, int], batch: Read
+) -> None:
+    """Account for one message or end-of-partition event."""
+    error = message.error()
+    partition = message.partition()
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    # A partition that is done may still have messages in the consumer's queue.
+    if partition not in pending or position[partition] >= goal[partition]:
+        return
+    progress = batch.progress.setdefault(partition, Progress(position[partition], position[partition]))
+    offset = message.offset()
+    if error is None and offset < goal[partition]:
+        kind, timestamp = message.timestamp()
+        taken = KafkaMessage(
+            message.topic(),
+            partition,
+            offset,
+            timestamp if kind and timestamp >= 0 else None,
+            message.key(),
+            message.value(),
+            message.headers() or [],
+        )
+        batch.messages.append(taken)
+        batch.bytes += taken.size
+        position[partition] = offset + 1
+        progress.last_record_offset = offset
+        progress.last_record_timestamp_ms = taken.timestamp_ms
+    elif offset >= goal[partition]:
+        position[partition] = goal[partition]
+    progress.end = position[partition]

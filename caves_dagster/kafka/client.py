@@ -1,0 +1,197 @@
+"""The broker as this project uses it: client configuration, what a topic looks like now, and readers.
+
+Everything here speaks Kafka's protocol through confluent-kafka; nothing knows which broker answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from caves_dagster.errors import KafkaUnreachable, TopicNotFound
+from caves_dagster.settings import KafkaSettings
+
+# librdkafka reports connection trouble through exceptions too; its own lines would only repeat them.
+_quiet = logging.getLogger("caves_dagster.kafka.librdkafka")
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False
+
+
+@dataclass(frozen=True)
+class Watermarks:
+    """One partition's log: first offset kept, and the offset after the last stable record."""
+
+    low: int
+    end: int
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A topic at one moment.
+
+    `topic_id` is empty where the broker has none (the embedded broker, Kafka before 2.8).
+    """
+
+    cluster_id: str
+    topic: str
+    topic_id: str
+    partitions: Mapping[int, Watermarks]
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """End offset of each partition, as read_committed sees it."""
+        return {partition: marks.end for partition, marks in self.partitions.items()}
+
+
+def client_config(kafka: KafkaSettings) -> dict[str, Any]:
+    """librdkafka's configuration for any client of this project."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol.lower(),
+        "client.id": "caves_dagster",
+        "log_level": 2,
+        "logger": _quiet,
+        "socket.connection.setup.timeout.ms": max(1000, int(kafka.timeout_seconds * 1000)),
+    }
+    if kafka.sasl_mechanism and kafka.sasl_password:
+        config["sasl.mechanism"] = kafka.sasl_mechanism
+        config["sasl.username"] = kafka.sasl_username
+        config["sasl.password"] = kafka.sasl_password.get_secret_value()
+    if kafka.ssl_ca_location:
+        config["ssl.ca.location"] = str(kafka.ssl_ca_location)
+    return config
+
+
+class KafkaClient:
+    """A broker's clients, made when first needed.
+
+    Args:
+        settings: where the broker is and how to sign in.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self._admin: AdminClient | None = None
+
+    def inspect(self, topic: str) -> TopicState:
+        """Cluster, topic id and watermarks of `topic`, in four requests however many partitions.
+
+        Raises:
+            KafkaUnreachable: no broker answers within `timeout_seconds`.
+            TopicNotFound: the broker has no such topic.
+        """
+        if self._admin is None:
+            self._admin = AdminClient(client_config(self.settings))
+        timeout = self.settings.timeout_seconds
+        try:
+            metadata = self._admin.list_topics(topic, timeout=timeout)
+            found = metadata.topics.get(topic)
+            if found is None or found.error is not None:
+                raise self._topic_error(topic, None if found is None else found.error)
+            partitions = [TopicPartition(topic, number) for number in found.partitions]
+            low = self._offsets(partitions, OffsetSpec.earliest())
+            end = self._offsets(partitions, OffsetSpec.latest())
+            topic_id = self._topic_id(topic)
+        except KafkaException as error:
+            self._admin = None
+            raise self._unreachable(error) from error
+        if not metadata.cluster_id:
+            raise KafkaUnreachable(
+                f"The broker at {self.settings.bootstrap_servers} gave no cluster id.",
+                "It may still be starting: try again in a few seconds.",
+            )
+        marks = {number: Watermarks(low[number], end[number]) for number in sorted(low)}
+        return TopicState(str(metadata.cluster_id), topic, topic_id, marks)
+
+    def record_timestamps(self, topic: str, offsets: Mapping[int, int]) -> dict[int, int | None]:
+        """Timestamp (ms) of the record at each offset, or None where there is no record any more."""
+        if not offsets:
+            return {}
+        consumer = self.reader(topic, offsets)
+        found: dict[int, int | None] = {}
+        try:
+            while len(found) < len(offsets):
+                messages = consumer.consume(len(offsets), self.settings.timeout_seconds)
+                if not messages:
+                    raise self._unreachable(None)
+                for message in messages:
+                    partition = message.partition()
+                    if partition in found or partition is None:
+                        continue
+                    at_offset = message.error() is None and message.offset() == offsets[partition]
+                    found[partition] = message.timestamp()[1] if at_offset else None
+                    consumer.incremental_unassign([TopicPartition(topic, partition)])
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        finally:
+            consumer.close()
+        return found
+
+    def reader(self, topic: str, start: Mapping[int, int], group_id: str = "caves-reader") -> Consumer:
+        """A consumer assigned to `start`: no group protocol, no commits, no silent jump to the end."""
+        consumer = Consumer(
+            client_config(self.settings)
+            | {
+                "group.id": group_id,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": 32 * 1024,
+                "fetch.wait.max.ms": 100,
+            }
+        )
+        consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+        return consumer
+
+    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
+        assert self._admin is not None
+        futures = self._admin.list_offsets(
+            dict.fromkeys(partitions, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=self.settings.timeout_seconds,
+        )
+        return {partition.partition: future.result().offset for partition, future in futures.items()}
+
+    def _topic_id(self, topic: str) -> str:
+        """The topic's id, or "" where the broker does not know ids (its metadata protocol is older)."""
+        assert self._admin is not None
+        futures = self._admin.describe_topics(
+            TopicCollection([topic]), request_timeout=self.settings.timeout_seconds
+        )
+        try:
+            identifier = futures[topic].result().topic_id
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
+                return ""
+            raise
+        bits = (identifier.get_most_significant_bits(), identifier.get_least_significant_bits())
+        return str(identifier) if any(bits) else ""
+
+    def _topic_error(self, topic: str, error: KafkaError | None) -> Exception:
+        if error is None or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            return TopicNotFound(
+                f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
+                "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
+            )
+        return self._unreachable(KafkaException(error))
+
+    def _unreachable(self, error: KafkaException | None) -> KafkaUnreachable:
+        reason = error.args[0].str() if error is not None else "no answer in time"
+        return KafkaUnreachable(
+            f"Kafka at {self.settings.bootstrap_servers} cannot be reached ({reason}).",
+            "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
+        )

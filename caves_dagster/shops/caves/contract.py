@@ -1,0 +1,154 @@
+"""What makes a wine shop event valid, and the row of RAW_DATA.RAW_EVENTS_STREAM it becomes.
+
+Shape, types and ranges, strictly: a number in a string is not a number. Fields that are not named here are
+kept. Whether the figures agree with each other is a data quality check's business, not the contract's.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from caves_dagster.shop import Contract
+
+# The spellings of RFC 3339 that Snowflake's TRY_TO_TIMESTAMP_TZ reads.
+_RFC3339 = r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z"
+
+Category = Literal["Rouge", "Blanc", "Rosé", "Effervescent", "Spiritueux"]
+AdjustmentType = Literal["RESTOCK", "SALE_CORRECTION", "RETURN", "DAMAGE", "COUNT"]
+SalesChannel = Literal["E-com", "Boutique", "Téléphone", "Salon"]
+
+_MAX_INT64 = 2**63 - 1
+Identifier = Annotated[int, Meta(ge=1, le=_MAX_INT64)]
+Integer = Annotated[int, Meta(ge=-_MAX_INT64 - 1, le=_MAX_INT64)]
+Count = Annotated[int, Meta(ge=1, le=_MAX_INT64)]
+Level = Annotated[int, Meta(ge=0, le=_MAX_INT64)]
+Amount = Annotated[float, Meta(ge=0, le=99_999_999.99)]
+"""Fits DECIMAL(10,2); more than two decimals are rounded where it is typed."""
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Litres = Annotated[float, Meta(gt=0, le=99.999)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+City = Annotated[str, Meta(min_length=1, max_length=100)]
+Source = Annotated[str, Meta(max_length=200)]
+Timestamp = Annotated[str, Meta(pattern=_RFC3339)]
+
+
+def _check_timestamp(text: str) -> None:
+    # Digits past the microsecond are more than Python reads; the warehouse keeps them.
+    year = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).year
+    if not 1970 <= year <= 2199:
+        raise ValueError(f"`timestamp` {text} is outside the years 1970 to 2199")
+
+
+class Metadata(msgspec.Struct):
+    """Who sent the event and when."""
+
+    event_id: UUID
+    timestamp: Timestamp
+    source: Source
+    schema_version: Literal[1]
+
+    def __post_init__(self) -> None:
+        _check_timestamp(self.timestamp)
+
+
+class OrderContent(msgspec.Struct):
+    """One order line."""
+
+    order_line_id: Identifier
+    customer_id: Identifier
+    product_id: Identifier
+    product_name: Name
+    category: Category
+    quantity: Count
+    unit_price: Amount
+    discount: Fraction
+    total_price: Amount
+    bottle_size_liters: Litres
+    sales_channel: SalesChannel
+    timestamp: Timestamp
+
+    def __post_init__(self) -> None:
+        _check_timestamp(self.timestamp)
+
+
+class AdjustmentContent(msgspec.Struct):
+    """One stock movement."""
+
+    adjustment_id: Identifier
+    product_id: Identifier
+    product_name: Name
+    category: Category
+    warehouse: City
+    adjustment_type: AdjustmentType
+    quantity_change: Integer
+    stock_level: Level
+    timestamp: Timestamp
+
+    def __post_init__(self) -> None:
+        _check_timestamp(self.timestamp)
+        if self.quantity_change == 0:
+            raise ValueError("`quantity_change` is 0: a movement moves something")
+
+
+class OrderCreated(msgspec.Struct, tag_field="event_type", tag="ORDER_CREATED"):
+    """An order line was sold."""
+
+    event_metadata: Metadata
+    event_content: OrderContent
+
+
+class InventoryAdjusted(msgspec.Struct, tag_field="event_type", tag="INVENTORY_ADJUSTED"):
+    """A warehouse's stock of a product changed."""
+
+    event_metadata: Metadata
+    event_content: AdjustmentContent
+
+
+class _AsSent(msgspec.Struct):
+    """The two halves as text, whole."""
+
+    event_metadata: msgspec.Raw
+    event_content: msgspec.Raw
+
+
+_typed = msgspec.json.Decoder(OrderCreated | InventoryAdjusted)
+_as_sent = msgspec.json.Decoder(_AsSent)
+
+
+def decode(value: bytes) -> tuple[Any, ...]:
+    """A message's bytes to a row in the order of `CONTRACT.columns`.
+
+    Raises:
+        msgspec.ValidationError: the event breaks the contract; the message names the JSON path.
+    """
+    event = _typed.decode(value)
+    sent = _as_sent.decode(value)
+    content = event.event_content
+    order = isinstance(content, OrderContent)
+    return (
+        "ORDER_CREATED" if order else "INVENTORY_ADJUSTED",
+        content.product_id,
+        content.customer_id if isinstance(content, OrderContent) else None,
+        bytes(sent.event_metadata).decode(),
+        bytes(sent.event_content).decode(),
+        str(event.event_metadata.event_id),
+    )
+
+
+CONTRACT = Contract(
+    columns={
+        "EVENT_TYPE": "string",
+        "PRODUCT_ID": "int64",
+        "CUSTOMER_ID": "int64",
+        "EVENT_METADATA": "string",
+        "EVENT_CONTENT": "string",
+        "EVENT_ID": "string",
+    },
+    decode=decode,
+)

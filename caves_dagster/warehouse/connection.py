@@ -1,0 +1,200 @@
+"""A session of the warehouse: the bare Snowflake connector, and this project's errors.
+
+The connector alone, not dagster-snowflake: importing that costs seconds in every run, and start-up is the
+streaming half's latency.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from caves_dagster.errors import (
+    CavesError,
+    SettingsError,
+    SignInRefused,
+    WarehouseNotSetUp,
+    WarehouseUnreachable,
+    WriteConflict,
+)
+from caves_dagster.settings import SnowflakeSettings
+
+# Each connect would otherwise ask the cloud providers' metadata services where it runs, for up to 5 s.
+os.environ.setdefault("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true")
+
+import snowflake.connector
+from snowflake.connector import errors as connector_errors
+
+log = logging.getLogger(__name__)
+logging.getLogger("snowflake.connector").setLevel(logging.ERROR)
+
+Row = dict[str, Any]
+
+_LOCKED = {625}
+_MISSING = {2003, 2043, 90105, 90106}
+_SIGN_IN = {390100, 390101, 390102, 390144, 250001}
+
+
+def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
+    """Arguments of `snowflake.connector.connect`, for the bare connector and dagster-snowflake alike."""
+    arguments: dict[str, Any] = {
+        "account": settings.account,
+        "user": settings.user,
+        "warehouse": settings.warehouse,
+        "database": settings.database,
+        "login_timeout": settings.login_timeout,
+        "network_timeout": settings.network_timeout,
+        "application": "caves_dagster",
+        "autocommit": True,
+        "session_parameters": {
+            "TIMEZONE": "UTC",
+            "CLIENT_TELEMETRY_ENABLED": False,
+            "TRANSACTION_ABORT_ON_ERROR": True,
+            "LOCK_TIMEOUT": 30,
+            "QUERY_TAG": "caves_dagster",
+        },
+    }
+    if settings.role:
+        arguments["role"] = settings.role
+    if settings.host:
+        arguments |= {"host": settings.host, "port": settings.port, "protocol": settings.protocol}
+    if settings.private_key_path:
+        arguments["private_key_file"] = str(settings.private_key_path)
+        if settings.private_key_passphrase:
+            arguments["private_key_file_pwd"] = settings.private_key_passphrase.get_secret_value()
+    elif settings.password:
+        arguments["password"] = settings.password.get_secret_value()
+    return arguments
+
+
+class Warehouse:
+    """One session, opened when first needed and opened anew after it was lost.
+
+    Not for use by two threads at once.
+
+    Args:
+        settings: where the warehouse is and how to sign in.
+    """
+
+    def __init__(self, settings: SnowflakeSettings) -> None:
+        self.settings = settings
+        self._connection: Any = None
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; an open transaction is rolled back by the server."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except connector_errors.Error as error:
+                log.debug("Closing a session failed: %s", error)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run one statement and return its rows, column names in upper case."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, parameters)
+            names = [column.name.upper() for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run one statement and return the number of rows it changed."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return int(cursor.rowcount or 0)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN, then COMMIT at the end of the block or ROLLBACK when it raises.
+
+        When COMMIT itself raises `WarehouseUnreachable`, whether it took place is unknown: read it back.
+        """
+        self.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        """Roll back, or drop the session: a server that loses a session rolls it back."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.cursor().execute("ROLLBACK")
+        except connector_errors.Error as error:
+            log.debug("ROLLBACK failed, dropping the session: %s", error)
+            self._drop()
+
+    def _drop(self) -> None:
+        self._connection = None
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except connector_errors.Error as error:
+            raise self._translated(error) from error
+
+    def _connect(self) -> Any:
+        if self.settings.private_key_path and not self.settings.private_key_path.is_file():
+            raise SettingsError(
+                f"SNOWFLAKE_PRIVATE_KEY_PATH: there is no file {self.settings.private_key_path}.",
+                "Point it at the PEM file of the user's private key.",
+            )
+        if self.settings.password and not self.settings.private_key_path and self.settings.protocol == "https":
+            log.warning(
+                "Signing in to Snowflake by password, which Snowflake is retiring for services: "
+                "set SNOWFLAKE_PRIVATE_KEY_PATH to use a key pair."
+            )
+        try:
+            return snowflake.connector.connect(**connection_arguments(self.settings))
+        except (ValueError, TypeError) as error:
+            raise SettingsError(
+                f"SNOWFLAKE_PRIVATE_KEY_PATH: {self.settings.private_key_path} is not a private key that can "
+                f"be read ({type(error).__name__}).",
+                "Check the file and SNOWFLAKE_PRIVATE_KEY_PASSPHRASE.",
+            ) from None
+
+    def _translated(self, error: connector_errors.Error) -> CavesError | connector_errors.Error:
+        """This project's error for the connector's, or the connector's own where there is nothing to add."""
+        address = self.settings.host or self.settings.account
+        message = _first_line(error)
+        if error.errno in _LOCKED:
+            return WriteConflict(f"Another transaction changed the same rows: {message}", "Try again.")
+        if error.errno in _MISSING:
+            return WarehouseNotSetUp(
+                f"The warehouse lacks something this project needs: {message}",
+                "Run `caves setup` to create the schemas, tables and streams.",
+            )
+        if error.errno in _SIGN_IN and isinstance(error, connector_errors.DatabaseError) and "password" in (
+            message.lower()
+        ):
+            return SignInRefused(
+                f"Snowflake at {address} refused the sign-in of user {self.settings.user!r}.",
+                "Check SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_PATH (or SNOWFLAKE_PASSWORD).",
+            )
+        lost = (connector_errors.OperationalError, connector_errors.InterfaceError, connector_errors.HttpError)
+        if isinstance(error, lost) or error.errno == 250001:
+            self._drop()
+            return WarehouseUnreachable(
+                f"The warehouse at {address}:{self.settings.port} cannot be reached ({message[:200]}).",
+                "Start the embedded platform with `caves local start`, or check the SNOWFLAKE_ settings.",
+            )
+        return error
+
+
+def _first_line(error: connector_errors.Error) -> str:
+    return str(error.msg or error).strip().splitlines()[0]
