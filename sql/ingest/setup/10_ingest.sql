@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS {{ raw.schema }}.INGEST_GAPS (
 
 CREATE TABLE IF NOT EXISTS {{ raw.schema }}.INGEST_BATCHES (
     BATCH_ID VARCHAR(36) NOT NULL COMMENT 'UUID of the batch; rows and dead letters carry it',
+    EPOCH INTEGER NOT NULL COMMENT 'The fence when it was landed: the order of batches',
     RUN_ID VARCHAR(100) NOT NULL COMMENT 'Dagster run, or the process that landed it',
     CLUSTER_ID VARCHAR(200) NOT NULL COMMENT 'Kafka cluster id',
     TOPIC VARCHAR(249) NOT NULL COMMENT 'Kafka topic',

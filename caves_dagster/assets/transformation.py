@@ -1,0 +1,77 @@
+"""The staging and production layers: each asset function consumes one stream in one transaction."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from caves_dagster.assets.description import one, sample, table_spec
+from caves_dagster.errors import RetryableError
+from caves_dagster.shop import Shop, Transformation
+from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.scripts import transformation_sql
+
+log = logging.getLogger(__name__)
+
+
+def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[str, int]:
+    """Consume the step's stream: every table it writes, in one transaction; rows changed by table.
+
+    A transaction that lost a conflict or its connection is tried again: the stream only advances when it commits.
+
+    Raises:
+        CavesError: the warehouse stayed away, or lacks a table.
+    """
+    scripts = {
+        table.full_name: transformation_sql(shop, step.layer, table, step.stream) for table in step.writes
+    }
+    for attempt in Retrying(
+        retry=retry_if_exception_type(RetryableError),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(60),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    ):
+        with attempt, warehouse.transaction():
+            changed = {
+                name: sum(warehouse.execute(statement) for statement in script)
+                for name, script in scripts.items()
+            }
+    return changed
+
+
+def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinition:
+    """The assets that one stream feeds. A table that did not change is not materialised."""
+
+    @dg.multi_asset(
+        name=f"{shop.name}_{step.stream.name.lower()}",
+        specs=[table_spec(shop, table, step.layer, [step.source.key], skippable=True) for table in step.writes],
+        required_resource_keys={"warehouse", "heartbeat"},
+        description=f"Consumes {step.stream.full_name} in one transaction.",
+    )
+    def consume_stream(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        warehouse = context.resources.warehouse
+        began = time.monotonic()
+        changed = transform(warehouse, shop, step)
+        seconds = round(time.monotonic() - began, 3)
+        for table in step.writes:
+            rows = changed[table.full_name]
+            context.log.info(f"{rows:,} rows changed in {table.full_name} in {seconds} s.")
+            if not rows:
+                continue
+            total = one(warehouse, f"SELECT COUNT(*) AS ROWS_NOW FROM {table.full_name}")["ROWS_NOW"]
+            yield dg.MaterializeResult(
+                asset_key=table.key,
+                metadata={
+                    "rows_changed": rows,
+                    "dagster/row_count": total,
+                    "seconds": seconds,
+                    "stream": step.stream.full_name,
+                    "sample": sample(warehouse, table),
+                },
+            )
+
+    return consume_stream

@@ -1,0 +1,147 @@
+"""Asset checks that hold the layers against each other.
+
+Each check is one SQL statement, hence one snapshot: a live producer does not make it flicker. The statement
+gives a row a subject with at least SUBJECT, SEVERITY (ERROR or WARN), OFFENDING (how many) and OFFENDING_KEYS
+(the first of them); other columns are figures for people. No row at all is a failure: nothing was checked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dagster as dg
+
+from caves_dagster.assets.description import markdown_table
+from caves_dagster.shop import Shop, Table
+from caves_dagster.warehouse.connection import Row, Warehouse
+from caves_dagster.warehouse.scripts import render, statements
+
+Status = Literal["PASS", "WARN", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a shop.
+
+    Attributes:
+        asset: the table it is about.
+        path: its SQL file, under the SQL root.
+        also_reads: tables it needs to be up to date besides.
+        blocking: whether what is downstream of the asset waits for it in the same run.
+    """
+
+    name: str
+    description: str
+    asset: Table
+    path: str
+    also_reads: tuple[Table, ...] = ()
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check found."""
+
+    name: str
+    status: Status
+    rows: Sequence[Row]
+
+    @property
+    def offending_keys(self) -> list[str]:
+        """The first offending keys of every subject."""
+        return [f"{row['SUBJECT']}: {row['OFFENDING_KEYS']}" for row in self.rows if row["OFFENDING"]]
+
+
+def shop_checks(shop: Shop) -> tuple[Check, ...]:
+    """The checks of a shop: the machinery's own, and those that its `checks` folder holds SQL for."""
+    production = tuple(table for step in shop.transformations[1:] for table in step.writes)
+    first = production[0] if production else shop.raw
+    return (
+        Check(
+            "offsets_accounted_for",
+            "Every Kafka offset that ingestion passed is a row, a dead letter or a recorded gap.",
+            shop.raw,
+            "ingest/checks/offsets_accounted_for.sql",
+        ),
+        Check(
+            "raw_vs_prod_counts",
+            "PRODUCTION holds exactly the keys and figures that RAW's newest versions give.",
+            first,
+            f"{shop.name}/checks/raw_vs_prod_counts.sql",
+            production[1:],
+        ),
+        Check(
+            "duplicates",
+            "No key stands twice in PRODUCTION, and no record was landed twice.",
+            first,
+            f"{shop.name}/checks/duplicates.sql",
+            production[1:],
+        ),
+    )
+
+
+def run_check(warehouse: Warehouse, shop: Shop, check: Check) -> Outcome:
+    """Run one check.
+
+    Raises:
+        CavesError: the warehouse is away or lacks a table; that is no verdict.
+    """
+    (statement,) = statements(render(shop.sql, check.path, raw=shop.raw))
+    rows = warehouse.query(statement)
+    offending = {row["SEVERITY"] for row in rows if row["OFFENDING"]}
+    status: Status = "FAIL" if "ERROR" in offending or not rows else "WARN" if offending else "PASS"
+    return Outcome(check.name, status, rows)
+
+
+def asset_checks(shop: Shop) -> list[dg.AssetChecksDefinition]:
+    """The checks as Dagster runs them: one step for each asset they are about."""
+    by_asset: dict[Table, list[Check]] = {}
+    for check in shop_checks(shop):
+        by_asset.setdefault(check.asset, []).append(check)
+    return [_checks_of(shop, table, checks) for table, checks in by_asset.items()]
+
+
+def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksDefinition:
+    specs = [
+        dg.AssetCheckSpec(
+            check.name,
+            asset=table.key,
+            description=check.description,
+            additional_deps=[other.key for other in check.also_reads],
+            blocking=check.blocking,
+        )
+        for check in checks
+    ]
+
+    @dg.multi_asset_check(
+        name=f"{shop.name}_{table.name.lower()}_checks",
+        specs=specs,
+        required_resource_keys={"warehouse", "heartbeat"},
+        can_subset=True,
+    )
+    def hold_against(context: dg.AssetCheckExecutionContext) -> Any:
+        for check in checks:
+            key = dg.AssetCheckKey(dg.AssetKey(table.key), check.name)
+            if key in context.selected_asset_check_keys:
+                yield _result(table, run_check(context.resources.warehouse, shop, check))
+
+    return hold_against
+
+
+def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {"figures": dg.MetadataValue.md(markdown_table(outcome.rows))}
+    if outcome.offending_keys:
+        metadata["offending_keys"] = dg.MetadataValue.md(
+            "\n".join(f"- {line}" for line in outcome.offending_keys)
+        )
+    warn = outcome.status == "WARN"
+    return dg.AssetCheckResult(
+        asset_key=table.key,
+        check_name=outcome.name,
+        passed=outcome.status == "PASS",
+        severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
+        metadata=metadata,
+        description="nothing was checked" if not outcome.rows else "; ".join(outcome.offending_keys)[:500] or None,
+    )
+
+

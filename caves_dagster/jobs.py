@@ -1,0 +1,61 @@
+"""The jobs: one a shop, from raw to analytics in one process, and the clean-up of old runs."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from caves_dagster.settings import Settings
+from caves_dagster.shop import Shop
+
+_DELETED_AT_ONCE = 500
+_FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+def pipeline_name(shop: Shop) -> str:
+    """Name of a shop's job."""
+    return f"{shop.name}_pipeline"
+
+
+def pipeline_job(shop: Shop) -> UnresolvedAssetJobDefinition:
+    """Raw to analytics, in one process: starting one a step would cost seconds each."""
+    keys = [dg.AssetKey(table.key) for table in (*shop.tables, *shop.views)]
+    return dg.define_asset_job(
+        pipeline_name(shop),
+        selection=dg.AssetSelection.assets(*keys),
+        description=f"{shop.title}: from the topic to analytics, with the checks.",
+        executor_def=dg.in_process_executor,
+        run_tags={"caves/shop": shop.name},
+    )
+
+
+def clean_up_job(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
+    """Deletes finished runs after `run_retention_days`: Dagster's event logs have no retention of their own."""
+
+    @dg.op(description="Deletes finished runs older than CAVES_RUN_RETENTION_DAYS, and their event logs.")
+    def delete_old_runs(context: dg.OpExecutionContext) -> None:
+        before = datetime.now(UTC) - timedelta(days=settings.run_retention_days)
+        wanted = dg.RunsFilter(statuses=_FINISHED, updated_before=before)
+        deleted, began = 0, time.monotonic()
+        while records := context.instance.get_run_records(wanted, limit=_DELETED_AT_ONCE, ascending=True):
+            for record in records:
+                context.instance.delete_run(record.dagster_run.run_id)
+            deleted += len(records)
+        context.log.info(
+            f"Deleted {deleted} runs that ended before {before:%Y-%m-%d %H:%M} UTC, "
+            f"in {time.monotonic() - began:.1f} s."
+        )
+
+    @dg.job(
+        name="clean_up_runs",
+        description="Deletes old runs and their event logs.",
+        executor_def=dg.in_process_executor,
+    )
+    def clean_up_runs() -> None:
+        delete_old_runs()
+
+    schedule = dg.ScheduleDefinition(
+        job=clean_up_runs, cron_schedule="17 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    )
+    return clean_up_runs, schedule

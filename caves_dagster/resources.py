@@ -1,0 +1,60 @@
+"""What the assets work with, made from the settings: the broker, the warehouse, a run's heartbeat."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+
+from caves_dagster.kafka.client import KafkaClient
+from caves_dagster.settings import Settings
+from caves_dagster.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_TAG = "caves/heartbeat"
+HEARTBEAT_SECONDS = 5.0
+
+
+def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
+    """The resources of every asset. None has config fields: the UI must not show where a secret could be."""
+
+    @dg.resource(description="The broker of KAFKA_BOOTSTRAP_SERVERS, or the embedded one.")
+    def kafka(_: dg.InitResourceContext) -> KafkaClient:
+        return KafkaClient(settings.kafka)
+
+    @dg.resource(description="A session of SNOWFLAKE_ACCOUNT's warehouse, or of the embedded one.")
+    def warehouse(_: dg.InitResourceContext) -> Iterator[Warehouse]:
+        with Warehouse(settings.snowflake) as session:
+            yield session
+
+    @dg.resource(description="Tells the sensors every few seconds that this run is alive.")
+    def heartbeat(context: dg.InitResourceContext) -> Iterator[None]:
+        if context.run is None or context.instance is None:
+            yield
+            return
+        stop = threading.Event()
+        arguments = (context.instance, context.run.run_id, stop)
+        beating = threading.Thread(target=_beat, args=arguments, name="heartbeat", daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            beating.join(timeout=HEARTBEAT_SECONDS)
+
+    return {"kafka": kafka, "warehouse": warehouse, "heartbeat": heartbeat}
+
+
+def _beat(instance: dg.DagsterInstance, run_id: str, stop: threading.Event) -> None:
+    """Write the time to the run's tags until told to stop; a run without a fresh one counts as dead."""
+    while True:
+        try:
+            instance.add_run_tags(run_id, {HEARTBEAT_TAG: f"{time.time():.0f}"})
+        except Exception as error:  # noqa: BLE001 - whatever storage raises, the next beat may succeed
+            log.warning("Writing the heartbeat failed: %s", error)
+        if stop.wait(HEARTBEAT_SECONDS):
+            return

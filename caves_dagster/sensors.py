@@ -1,0 +1,179 @@
+"""The two sensors of a shop. Thin: they gather facts, `decision.py` decides.
+
+The Kafka sensor launches the pipeline when the topic has something that the warehouse has not. The stream
+sensor launches the transformations when a stream holds rows although no run is under way: those of a run that
+failed half way, or rows landed by other means.
+
+An idle shop costs nothing: Kafka is asked first, and the warehouse only when an end offset differs from the
+one at which positions were last seen to agree. Streams are asked by a metadata function.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from caves_dagster.assets.topic import topic_key
+from caves_dagster.decision import Gate, RunFacts, gate
+from caves_dagster.errors import CavesError
+from caves_dagster.ingest.land import Lander
+from caves_dagster.ingest.positions import make_plan
+from caves_dagster.jobs import pipeline_name
+from caves_dagster.kafka.client import KafkaClient, TopicState
+from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.settings import Settings
+from caves_dagster.shop import Shop
+from caves_dagster.warehouse.connection import Warehouse
+
+OBSERVE_SECONDS = 60.0
+_RUNS_LOOKED_AT = 10
+
+
+@dataclass
+class Clients:
+    """The broker and the warehouse as the sensors use them: kept from tick to tick, one tick at a time."""
+
+    kafka: KafkaClient
+    warehouse: Warehouse
+    lock: Lock = field(default_factory=Lock)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Clients:
+        """Clients that connect when first used."""
+        return cls(KafkaClient(settings.kafka), Warehouse(settings.snowflake))
+
+
+def sensors(
+    settings: Settings, shop: Shop, job: UnresolvedAssetJobDefinition, clients: Clients
+) -> list[dg.SensorDefinition]:
+    """A shop's Kafka sensor and stream sensor."""
+    common: dict[str, Any] = {
+        "job": job,
+        "minimum_interval_seconds": settings.sensor_interval_seconds,
+        "default_status": dg.DefaultSensorStatus.RUNNING,
+    }
+
+    @dg.sensor(
+        name=f"{shop.name}_kafka_sensor",
+        description=f"Launches {pipeline_name(shop)} when {shop.topic} has events that RAW has not.",
+        **common,
+    )
+    def kafka_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return _tick(context, shop, lambda: kafka_tick(shop, clients, context.cursor, time.time()))
+
+    @dg.sensor(
+        name=f"{shop.name}_stream_sensor",
+        description="Launches the transformations when a stream holds rows that no run is about to take.",
+        **common,
+    )
+    def stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return _tick(context, shop, lambda: stream_tick(shop, clients, context.cursor))
+
+    return [kafka_sensor, stream_sensor]
+
+
+def _tick(context: dg.SensorEvaluationContext, shop: Shop, decide: Callable[[], dg.SensorResult]) -> dg.SensorResult:
+    """Ask the runs first; nothing outside is asked while one is under way."""
+    verdict = _gate(context.instance, pipeline_name(shop), time.time())
+    for run_id in verdict.dead:
+        run = context.instance.get_run_by_id(run_id)
+        if run is not None:
+            context.instance.report_run_failed(run, "The run's process is gone: its heartbeat stopped.")
+    if verdict.reason:
+        return dg.SensorResult(skip_reason=verdict.reason)
+    try:
+        return decide()
+    except CavesError as error:
+        return dg.SensorResult(skip_reason=str(error))
+
+
+def _gate(instance: dg.DagsterInstance, job_name: str, now: float) -> Gate:
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=_RUNS_LOOKED_AT)
+    runs = [
+        RunFacts(
+            run_id=record.dagster_run.run_id,
+            status=record.dagster_run.status.value,
+            changed_at=record.update_timestamp.timestamp(),
+            heartbeat=_number(record.dagster_run.tags.get(HEARTBEAT_TAG)),
+        )
+        for record in records
+    ]
+    return gate(runs, now)
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def kafka_tick(shop: Shop, clients: Clients, cursor: str | None, now: float) -> dg.SensorResult:
+    """One evaluation of the Kafka sensor, when no run stands in the way.
+
+    The cursor is a cache: the cluster and end offsets at which nothing was left to read, and when the lag was
+    last observed. Losing it costs one query.
+    """
+    with clients.lock:
+        state = clients.kafka.inspect(shop.topic)
+        seen = json.loads(cursor) if cursor else {}
+        ends = {str(partition): offset for partition, offset in state.ends.items()}
+        identity = [state.cluster_id, state.topic_id]
+        if seen.get("identity") == identity and seen.get("ends") == ends:
+            return _nothing(shop, state, seen, now)
+        plan = make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic))
+    seen |= {"identity": identity, "ends": ends} if not plan.has_news else {}
+    if not plan.has_news:
+        return _nothing(shop, state, seen, now)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(tags={"caves/lag": str(plan.lag)})],
+        asset_events=_observation(shop, state, plan.lag, seen, now),
+        cursor=json.dumps(seen),
+    )
+
+
+def _nothing(shop: Shop, state: TopicState, seen: dict[str, Any], now: float) -> dg.SensorResult:
+    observed = _observation(shop, state, 0, seen, now)
+    return dg.SensorResult(
+        skip_reason=f"Nothing new in {shop.topic}: lag 0 over {len(state.partitions)} partitions.",
+        asset_events=observed,
+        cursor=json.dumps(seen),
+    )
+
+
+def _observation(
+    shop: Shop, state: TopicState, lag: int, seen: dict[str, Any], now: float
+) -> list[dg.AssetObservation]:
+    """The topic's lag as an observation, at most once a minute; notes the time in `seen`."""
+    if now - float(seen.get("observed_at", 0.0)) < OBSERVE_SECONDS:
+        return []
+    seen["observed_at"] = now
+    metadata = {
+        "lag": lag,
+        "messages": sum(marks.end - marks.low for marks in state.partitions.values()),
+        "partitions": len(state.partitions),
+        "cluster_id": state.cluster_id,
+    }
+    return [dg.AssetObservation(topic_key(shop), metadata=metadata)]
+
+
+def stream_tick(shop: Shop, clients: Clients, cursor: str | None) -> dg.SensorResult:
+    """One evaluation of the stream sensor, when no run stands in the way."""
+    streams = [step.stream.full_name for step in shop.transformations]
+    columns = ", ".join(f"SYSTEM$STREAM_HAS_DATA('{name}') AS S{index}" for index, name in enumerate(streams))
+    with clients.lock:
+        (row,) = clients.warehouse.query(f"SELECT {columns}")
+    waiting = [step for index, step in enumerate(shop.transformations) if row[f"S{index}"]]
+    if not waiting:
+        return dg.SensorResult(skip_reason="No stream holds rows.", cursor=cursor)
+    first = next(index for index, step in enumerate(shop.transformations) if step in waiting)
+    tables = [table for step in shop.transformations[first:] for table in step.writes]
+    keys = [dg.AssetKey(table.key) for table in (*tables, *shop.views)]
+    names = ", ".join(step.stream.full_name for step in waiting)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})], cursor=cursor
+    )
