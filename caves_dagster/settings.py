@@ -8,6 +8,7 @@ the difference.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +64,6 @@ class Endpoints(BaseModel):
 class _Section(BaseSettings):
     # Each section has a prefix of its own: without one, `home` would be read from HOME.
     model_config = SettingsConfigDict(
-        env_file=PROJECT_ROOT / ".env",
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
@@ -99,7 +99,9 @@ class SnowflakeSettings(_Section):
     """Role to use; the user's default otherwise."""
     warehouse: str = Field("COMPUTE_WH", validation_alias=_names("SNOWFLAKE_WAREHOUSE", "SNOW_WAREHOUSE"))
     """Virtual warehouse that runs the statements."""
-    database: str = Field("CAVES_ALBERT_DB", validation_alias=_names("SNOWFLAKE_DATABASE", "SNOW_DATABASE"))
+    database: str = Field(
+        "CAVES_ALBERT_DB", pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", validation_alias=_names("SNOWFLAKE_DATABASE", "SNOW_DATABASE")
+    )
     """Database that holds every schema."""
     host: str | None = Field(None, validation_alias=_names("SNOWFLAKE_HOST", "SNOW_HOST"))
     """Host, where it does not follow from the account (private link, the embedded server)."""
@@ -189,6 +191,17 @@ class Settings(_Section):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     """The broker."""
 
+    @property
+    def embedded(self) -> tuple[str, ...]:
+        """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
+        endpoints = Endpoints.read(self.home)
+        found = []
+        if self.kafka.bootstrap_servers == endpoints.kafka.bootstrap_servers:
+            found.append("broker")
+        if self.snowflake.account == endpoints.snowflake.account:
+            found.append("warehouse")
+        return tuple(found)
+
 
 def load_settings(home: Path | None = None) -> Settings:
     """Read the settings once.
@@ -200,18 +213,30 @@ def load_settings(home: Path | None = None) -> Settings:
         SettingsError: a value is missing or malformed; the message names the setting and what is valid,
             and never the value of a secret.
     """
+    # CAVES_ENV_FILE names another file than `.env`; the demo and the tests read none.
+    file = os.environ.get("CAVES_ENV_FILE", str(PROJECT_ROOT / ".env"))
     try:
-        settings = Settings() if home is None else Settings(home=home)
+        kafka = KafkaSettings(_env_file=file)
+        snowflake = SnowflakeSettings(_env_file=file)
+        settings = Settings(_env_file=file)
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
-    endpoints = Endpoints.read(settings.home)
-    kafka, snowflake = settings.kafka, settings.snowflake
+    chosen: dict[str, object] = {} if home is None else {"home": home}
+    endpoints = Endpoints.read(home or settings.home)
     if not kafka.bootstrap_servers:
         kafka = kafka.model_copy(update=endpoints.kafka.model_dump())
     if not snowflake.account:
-        embedded = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
-        snowflake = snowflake.model_copy(update=embedded)
-    return settings.model_copy(update={"kafka": kafka, "snowflake": snowflake})
+        local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
+        snowflake = snowflake.model_copy(update=local | {"private_key_path": None, "role": None})
+    chosen |= {"kafka": kafka, "snowflake": snowflake}
+    return settings.model_copy(update=chosen)
+
+
+def embedded_environment(home: Path) -> dict[str, str]:
+    """The environment of a child process that is to use the embedded platform under `home`, whatever is set."""
+    own = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return kept | {"CAVES_HOME": str(home), "CAVES_ENV_FILE": os.devnull}
 
 
 def _explain(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ would not do: after a crash or a reboot it may belong to something else, which m
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,13 +79,16 @@ class ProcessRecord:
         return drift < _CREATE_TIME_TOLERANCE_SECONDS or process.cmdline() == self.command
 
 
-def spawn(command: Sequence[str], port: int, log: Path, folder: Path) -> ProcessRecord:
+def spawn(
+    command: Sequence[str], port: int, log: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> ProcessRecord:
     """Start `command` in `folder`, in a session of its own, writing to the end of `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = _Detached(
             command,
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,24 @@
+"""`caves setup`: what the warehouse needs before the first event."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from caves_dagster.settings import load_settings
+from caves_dagster.shops import find_shop, shops
+from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.scripts import set_up
+
+
+def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None) -> None:
+    """Create the schemas, tables, streams and views that are missing. Nothing is replaced but views."""
+    settings = load_settings()
+    chosen = [find_shop(settings, shop)] if shop else shops(settings)
+    console = Console(soft_wrap=True, highlight=False)
+    with Warehouse(settings.snowflake) as warehouse:
+        for one in chosen:
+            count = set_up(warehouse, one)
+            console.print(f"{one.title}: {count} statements run in {settings.snowflake.database}.")

@@ -1,0 +1,62 @@
+"""Dagster's daemon and webserver as children of a command: started together, and ended to the last child.
+
+`dagster dev` in the background ignores SIGTERM and leaves its children behind, so the two services are
+started directly.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+from caves_dagster.local.process import end, spawn
+from caves_dagster.settings import PROJECT_ROOT
+
+_GRACE_SECONDS = 10.0
+_MODULE = ["-m", "caves_dagster.definitions"]
+
+
+def dagster_home(home: Path) -> Path:
+    """Dagster's own state under a platform's home, with the project's `dagster.yaml`."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+@contextmanager
+def dagster_services(
+    home: Path, environment: Mapping[str, str], webserver_port: int | None = None
+) -> Iterator[list[psutil.Process]]:
+    """The daemon (and the UI on 127.0.0.1, given a port) while the block runs.
+
+    Args:
+        home: the platform's home; state goes to `home/dagster`, output to `home/log`.
+        environment: of the services, and so of the runs they start.
+        webserver_port: port of the UI; None for no UI.
+    """
+    env = dict(environment) | {"DAGSTER_HOME": str(dagster_home(home))}
+    commands = {"dagster-daemon": [sys.executable, "-m", "dagster._daemon", "run", *_MODULE]}
+    if webserver_port is not None:
+        address = ["--host", "127.0.0.1", "--port", str(webserver_port)]
+        commands["dagster-webserver"] = [sys.executable, "-m", "dagster_webserver", *address, *_MODULE]
+    with ExitStack() as started:
+        processes = []
+        for name, command in commands.items():
+            log = home / "log" / f"{name}.log"
+            process = spawn(command, webserver_port or 0, log, PROJECT_ROOT, environment=env).find()
+            if process is not None:
+                started.callback(end, process, _GRACE_SECONDS)
+                processes.append(process)
+        yield processes
+
+
+def inherited_environment(home: Path) -> dict[str, str]:
+    """This process's environment, with CAVES_HOME set to `home`."""
+    return dict(os.environ) | {"CAVES_HOME": str(home)}
