@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from caves_dagster.cli import local
+from caves_dagster.cli import local, produce
 from caves_dagster.errors import CavesError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(local.app, name="local")
+app.command()(produce.produce)
 
 
 def main() -> None:

@@ -1,0 +1,111 @@
+"""`caves produce`: a shop's events, made up and published."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from caves_dagster.kafka.producer import DeliveryReport, publish
+from caves_dagster.settings import load_settings
+from caves_dagster.shops.caves import CAVES
+
+_SHOPS = {CAVES.name: CAVES}
+
+
+class Mode(StrEnum):
+    """Where the messages come from."""
+
+    STREAM = "stream"
+
+
+def produce(
+    shop: Annotated[str, typer.Option(help="Whose events.")] = CAVES.name,
+    mode: Annotated[Mode, typer.Option(help="stream: generated.")] = Mode.STREAM,
+    rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 is as fast as it goes.")] = 1.0,
+    count: Annotated[int | None, typer.Option(min=1, help="How many; for ever otherwise.")] = None,
+    invalid_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of invalid messages.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Repeats all but the timestamps.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Instead of the shop's topic.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Append each message's fate, as JSON lines.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Publish a shop's events. Exit code 1 when any of them was not delivered."""
+    if shop not in _SHOPS:
+        raise typer.BadParameter(f"{shop!r} is no shop; there is: {', '.join(_SHOPS)}", param_hint="--shop")
+    settings = load_settings()
+    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        console.print(f"Seed {seed}; repeat with --seed {seed}.")
+    messages = _SHOPS[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
+    with ExitStack() as stack:
+        report = publish(
+            settings.kafka,
+            topic or settings.kafka.topic_name,
+            islice(messages, count),
+            rate=rate,
+            stop=stack.enter_context(_stopped_by_signals()),
+            on_progress=None if quiet else stack.enter_context(_progress(count)),
+            ledger=stack.enter_context(ledger.open("a", buffering=1, encoding="utf-8")) if ledger else None,
+        )
+    console.print(
+        f"Sent {report.sent:,} events to {escape(report.topic)}: {report.delivered:,} delivered, "
+        f"{report.failed:,} failed, in {report.seconds:.1f} s ({report.rate:,.1f} events/s)."
+    )
+    report.require_delivery()
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT ends the command at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(count: int | None) -> Iterator[_Show]:
+    """A line on stderr that is redrawn, where stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield _Show(progress, count)
+
+
+class _Show:
+    """Shows a report as one line."""
+
+    def __init__(self, progress: Progress, count: int | None) -> None:
+        self._progress = progress
+        self._of = f" of {count:,}" if count else ""
+        self._task = progress.add_task("connecting", total=None)
+
+    def __call__(self, report: DeliveryReport) -> None:
+        self._progress.update(
+            self._task,
+            description=f"{report.sent:,}{self._of} sent, {report.delivered:,} delivered, "
+            f"{report.failed:,} failed, {report.rate:,.1f} events/s",
+        )
