@@ -184,6 +184,8 @@ class Settings(_Section):
     """Seconds between ticks of the Kafka and stream sensors."""
     run_retention_days: float = Field(2.0, gt=0, validation_alias=_names("CAVES_RUN_RETENTION_DAYS"))
     """Finished Dagster runs older than this are deleted: their event logs have no retention of their own."""
+    dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
+    """Dagster's own state; under `home` where it is not set."""
     db_path: Path = Field(PROJECT_ROOT / "test_data" / "wine_data.db", validation_alias=_names("DB_PATH"))
     """SQLite file of the wine shop's seed data."""
     snowflake: SnowflakeSettings = Field(default_factory=SnowflakeSettings)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from caves_dagster.ingest.land import Lander
@@ -87,7 +85,7 @@ def shop_status(settings: Settings, shop: Shop, warehouse: Warehouse) -> ShopSta
 
 def last_runs(settings: Settings, limit: int = 5) -> list[RunStatus]:
     """The latest Dagster runs, newest first; none where Dagster has no state yet."""
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.home / "dagster")
+    home = settings.dagster_home or settings.home / "dagster"
     if not (home / "dagster.yaml").is_file():
         return []
     import dagster as dg
