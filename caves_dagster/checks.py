@@ -141,7 +141,7 @@ def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
         passed=outcome.status == "PASS",
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         metadata=metadata,
-        description="nothing was checked" if not outcome.rows else "; ".join(outcome.offending_keys)[:500] or None,
+        description="nothing was checked"
+        if not outcome.rows
+        else "; ".join(outcome.offending_keys)[:500] or None,
     )
-
-

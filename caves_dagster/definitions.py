@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from caves_dagster.assets import shop_assets
@@ -21,10 +23,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         job = pipeline_job(shop)
         parts.append(
             dg.Definitions(
-                assets=dg.map_asset_specs(
-                    lambda spec, owner=shop.owner: spec.merge_attributes(owners=[owner]),
-                    shop_assets(settings, shop),
-                ),
+                assets=_owned(shop_assets(settings, shop), shop.owner),
                 asset_checks=asset_checks(shop),
                 jobs=[job],
                 sensors=sensors(settings, shop, job, clients),
@@ -33,6 +32,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     clean_up, schedule = clean_up_job(settings)
     parts.append(dg.Definitions(jobs=[clean_up], schedules=[schedule], resources=resources(settings)))
     return dg.Definitions.merge(*parts)
+
+
+def _owned(assets: list[Any], owner: str) -> list[Any]:
+    """The assets with who answers for them: policy that holds for all is applied here, once."""
+    return list(dg.map_asset_specs(lambda spec: spec.merge_attributes(owners=[owner]), assets))
 
 
 @dg.definitions

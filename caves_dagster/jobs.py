@@ -31,7 +31,7 @@ def pipeline_job(shop: Shop) -> UnresolvedAssetJobDefinition:
 
 
 def clean_up_job(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
-    """Deletes finished runs after `run_retention_days`: Dagster's event logs have no retention of their own."""
+    """Deletes finished runs after `run_retention_days`: event logs have no retention of their own."""
 
     @dg.op(description="Deletes finished runs older than CAVES_RUN_RETENTION_DAYS, and their event logs.")
     def delete_old_runs(context: dg.OpExecutionContext) -> None:

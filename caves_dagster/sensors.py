@@ -79,7 +79,9 @@ def sensors(
     return [kafka_sensor, stream_sensor]
 
 
-def _tick(context: dg.SensorEvaluationContext, shop: Shop, decide: Callable[[], dg.SensorResult]) -> dg.SensorResult:
+def _tick(
+    context: dg.SensorEvaluationContext, shop: Shop, decide: Callable[[], dg.SensorResult]
+) -> dg.SensorResult:
     """Ask the runs first; nothing outside is asked while one is under way."""
     verdict = _gate(context.instance, pipeline_name(shop), time.time())
     for run_id in verdict.dead:
@@ -152,7 +154,7 @@ def _observation(
     if now - float(seen.get("observed_at", 0.0)) < OBSERVE_SECONDS:
         return []
     seen["observed_at"] = now
-    metadata = {
+    metadata: dict[str, Any] = {
         "lag": lag,
         "messages": sum(marks.end - marks.low for marks in state.partitions.values()),
         "partitions": len(state.partitions),

@@ -100,7 +100,9 @@ class SnowflakeSettings(_Section):
     warehouse: str = Field("COMPUTE_WH", validation_alias=_names("SNOWFLAKE_WAREHOUSE", "SNOW_WAREHOUSE"))
     """Virtual warehouse that runs the statements."""
     database: str = Field(
-        "CAVES_ALBERT_DB", pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", validation_alias=_names("SNOWFLAKE_DATABASE", "SNOW_DATABASE")
+        "CAVES_ALBERT_DB",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$",
+        validation_alias=_names("SNOWFLAKE_DATABASE", "SNOW_DATABASE"),
     )
     """Database that holds every schema."""
     host: str | None = Field(None, validation_alias=_names("SNOWFLAKE_HOST", "SNOW_HOST"))
@@ -234,8 +236,19 @@ def load_settings(home: Path | None = None) -> Settings:
     return settings.model_copy(update=chosen)
 
 
+def embedded_settings(home: Path) -> Settings:
+    """The default settings on the embedded platform under `home`, whatever the environment says."""
+    endpoints = Endpoints.read(home)
+    local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
+    return Settings.model_construct(
+        home=home,
+        kafka=KafkaSettings.model_construct(**endpoints.kafka.model_dump()),
+        snowflake=SnowflakeSettings.model_construct(**local),
+    )
+
+
 def embedded_environment(home: Path) -> dict[str, str]:
-    """The environment of a child process that is to use the embedded platform under `home`, whatever is set."""
+    """The environment of a child process that is to use the platform under `home`, whatever is set."""
     own = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {"CAVES_HOME": str(home), "CAVES_ENV_FILE": os.devnull}

@@ -6,7 +6,7 @@ import dagster as dg
 
 from caves_dagster.assets.description import markdown_table, sample, table_spec
 from caves_dagster.assets.topic import topic_key
-from caves_dagster.ingest.run import IngestReport, Ingestion
+from caves_dagster.ingest.run import Ingestion, IngestReport
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 
@@ -56,7 +56,9 @@ def _figures(report: IngestReport) -> dict[str, Any]:
         "bytes": report.bytes,
         "seconds": round(report.seconds, 3),
         "events_per_second": round(report.events_per_second, 1),
-        "positions": dg.MetadataValue.json({str(p): offset for p, offset in sorted(report.positions.items())}),
+        "positions": dg.MetadataValue.json(
+            {str(p): offset for p, offset in sorted(report.positions.items())}
+        ),
     }
     if report.dead_by_class:
         rows = [{"CLASS": name, "DEAD_LETTERS": count} for name, count in report.dead_by_class.most_common()]

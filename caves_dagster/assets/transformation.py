@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from caves_dagster.assets.description import one, sample, table_spec
 from caves_dagster.errors import RetryableError
@@ -20,7 +26,8 @@ log = logging.getLogger(__name__)
 def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[str, int]:
     """Consume the step's stream: every table it writes, in one transaction; rows changed by table.
 
-    A transaction that lost a conflict or its connection is tried again: the stream only advances when it commits.
+    A transaction that lost a conflict or its connection is tried again: a stream only advances by a
+    commit.
 
     Raises:
         CavesError: the warehouse stayed away, or lacks a table.
@@ -48,7 +55,9 @@ def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinitio
 
     @dg.multi_asset(
         name=f"{shop.name}_{step.stream.name.lower()}",
-        specs=[table_spec(shop, table, step.layer, [step.source.key], skippable=True) for table in step.writes],
+        specs=[
+            table_spec(shop, table, step.layer, [step.source.key], skippable=True) for table in step.writes
+        ],
         required_resource_keys={"warehouse", "heartbeat"},
         description=f"Consumes {step.stream.full_name} in one transaction.",
     )

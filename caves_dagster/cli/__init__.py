@@ -6,8 +6,9 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from caves_dagster.cli import local, produce
+from caves_dagster.cli import demo, local, produce, setup, status, up
 from caves_dagster.errors import CavesError
 
 app = typer.Typer(
@@ -18,7 +19,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(local.app, name="local")
-app.command()(produce.produce)
+for command in (demo.demo, up.up, setup.setup, produce.produce, status.status):
+    app.command()(command)
 
 
 def main() -> None:
@@ -26,5 +28,7 @@ def main() -> None:
     try:
         app()
     except CavesError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)

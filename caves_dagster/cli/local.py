@@ -15,7 +15,10 @@ from rich.table import Table
 from caves_dagster.local.broker import DEFAULT_TOPICS
 from caves_dagster.local.platform import Platform, PlatformStatus
 from caves_dagster.local.server import State
-from caves_dagster.settings import load_settings
+from caves_dagster.settings import embedded_settings, load_settings
+from caves_dagster.shops import shops
+from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.scripts import set_up
 
 app = typer.Typer(help="The embedded Kafka broker and Snowflake-compatible server.", no_args_is_help=True)
 
@@ -33,6 +36,10 @@ def start(home: Home = None) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for note in platform.start():
         console.print(escape(note))
+    settings = embedded_settings(platform.home)
+    with Warehouse(settings.snowflake) as warehouse:
+        for shop in shops(load_settings(home)):
+            set_up(warehouse, shop)
     endpoints = platform.endpoints
     console.print(f"Kafka      {endpoints.kafka.bootstrap_servers}")
     snowflake = endpoints.snowflake

@@ -195,7 +195,12 @@ class Lander:
         }
         if landing.gaps:
             gaps = [
-                {"partition": gap.partition, "from": gap.offset_from, "to": gap.offset_to, "reason": gap.reason}
+                {
+                    "partition": gap.partition,
+                    "from": gap.offset_from,
+                    "to": gap.offset_to,
+                    "reason": gap.reason,
+                }
                 for gap in landing.gaps
             ]
             self._warehouse.execute(self._sql("ingest/write_gaps.sql"), names | {"gaps": json.dumps(gaps)})
@@ -239,7 +244,9 @@ class Lander:
         """Load some rows and roll back; returns why that failed, or None."""
         files = _Files()
         try:
-            files.raw = self._put(folder / f"{batch.batch_id}-{time.time_ns()}.parquet", batch, files, indices)
+            files.raw = self._put(
+                folder / f"{batch.batch_id}-{time.time_ns()}.parquet", batch, files, indices
+            )
             name = f"{self._shop.name}/raw/{self._shop.raw.name.lower()}.sql"
             with self._warehouse.transaction():
                 self._copy(render(self._shop.sql, name, file=files.raw), len(indices))

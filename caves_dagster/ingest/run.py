@@ -1,6 +1,8 @@
 """One ingestion: from the stored positions to the end of the topic as it was at the start.
 
-    inspect the topic → plan → read → decode → land          (`positions.py`, `reader.py`, `batch.py`, `land.py`)
+    inspect the topic → plan → read → decode → land
+
+in `positions.py`, `reader.py`, `batch.py` and `land.py`.
 
 The next batch is read and decoded while the last one is being landed.
 """
@@ -120,7 +122,9 @@ class Ingestion:
         state = self._kafka.inspect(self._shop.topic)
         stored = self._lander.positions(self._shop.topic)
         suspects = to_verify(state, stored)
-        offsets = {p: row.last_record_offset for p, row in suspects.items() if row.last_record_offset is not None}
+        offsets = {
+            p: row.last_record_offset for p, row in suspects.items() if row.last_record_offset is not None
+        }
         found = self._kafka.record_timestamps(self._shop.topic, offsets)
         recreated = any(
             timestamp is not None and timestamp != suspects[partition].last_record_timestamp_ms

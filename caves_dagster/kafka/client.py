@@ -18,7 +18,8 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from caves_dagster.errors import KafkaUnreachable, TopicNotFound
 from caves_dagster.settings import KafkaSettings
@@ -27,6 +28,9 @@ from caves_dagster.settings import KafkaSettings
 _quiet = logging.getLogger("caves_dagster.kafka.librdkafka")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
+
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ class KafkaClient:
             if found is None or found.error is not None:
                 raise self._topic_error(topic, None if found is None else found.error)
             partitions = [TopicPartition(topic, number) for number in found.partitions]
-            low = self._offsets(partitions, OffsetSpec.earliest())
-            end = self._offsets(partitions, OffsetSpec.latest())
+            low = self._offsets(partitions, _EARLIEST)
+            end = self._offsets(partitions, _LATEST)
             topic_id = self._topic_id(topic)
         except KafkaException as error:
             self._admin = None

@@ -154,7 +154,11 @@ class Warehouse:
                 f"SNOWFLAKE_PRIVATE_KEY_PATH: there is no file {self.settings.private_key_path}.",
                 "Point it at the PEM file of the user's private key.",
             )
-        if self.settings.password and not self.settings.private_key_path and self.settings.protocol == "https":
+        if (
+            self.settings.password
+            and not self.settings.private_key_path
+            and self.settings.protocol == "https"
+        ):
             log.warning(
                 "Signing in to Snowflake by password, which Snowflake is retiring for services: "
                 "set SNOWFLAKE_PRIVATE_KEY_PATH to use a key pair."
@@ -179,14 +183,20 @@ class Warehouse:
                 f"The warehouse lacks something this project needs: {message}",
                 "Run `caves setup` to create the schemas, tables and streams.",
             )
-        if error.errno in _SIGN_IN and isinstance(error, connector_errors.DatabaseError) and "password" in (
-            message.lower()
+        if (
+            error.errno in _SIGN_IN
+            and isinstance(error, connector_errors.DatabaseError)
+            and "password" in (message.lower())
         ):
             return SignInRefused(
                 f"Snowflake at {address} refused the sign-in of user {self.settings.user!r}.",
                 "Check SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_PATH (or SNOWFLAKE_PASSWORD).",
             )
-        lost = (connector_errors.OperationalError, connector_errors.InterfaceError, connector_errors.HttpError)
+        lost = (
+            connector_errors.OperationalError,
+            connector_errors.InterfaceError,
+            connector_errors.HttpError,
+        )
         if isinstance(error, lost) or error.errno == 250001:
             self._drop()
             return WarehouseUnreachable(

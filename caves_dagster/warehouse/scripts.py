@@ -67,7 +67,7 @@ def setup_sql(shop: Shop) -> list[str]:
 
 
 def set_up(warehouse: Warehouse, shop: Shop) -> int:
-    """Create whatever is missing of a shop's schemas, tables, streams and views; returns the statements run."""
+    """Create what is missing of a shop's schemas, tables, streams and views; returns the statements run."""
     warehouse.execute(f"CREATE DATABASE IF NOT EXISTS {warehouse.settings.database}")
     warehouse.execute(f"USE DATABASE {warehouse.settings.database}")
     script = setup_sql(shop)

@@ -1,0 +1,101 @@
+"""`caves demo`: the main job, from publishing to the figures, on a platform of its own."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+
+from caves_dagster.errors import CavesError
+
+
+def demo(
+    count: Annotated[int, typer.Option(min=1, help="Events to publish.")] = 20_000,
+    invalid_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of them that is invalid.")] = 0.01,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second; 0 is as fast as it goes.")] = 1000,
+    seed: Annotated[int | None, typer.Option(help="Repeat the events of an earlier demo.")] = None,
+    keep: Annotated[bool, typer.Option(help="Keep the platform's folder, and print where it is.")] = False,
+) -> None:
+    """Publish events, watch Dagster's sensors carry them to production, and hold one against the other."""
+    from caves_dagster.demo import Progress, run_demo
+
+    console = Console()
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    console.print(f"{count:,} events, {invalid_rate:.1%} invalid, seed {chosen}.")
+    home = Path(tempfile.mkdtemp(prefix="caves-demo-"))
+    bars = progress.Progress(
+        progress.TextColumn("{task.description:<12}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+    passed = False
+    try:
+        with bars:
+            tasks = {
+                name: bars.add_task(name, total=count, note="")
+                for name in ("published", "landed", "production")
+            }
+
+            def show(seen: Progress) -> None:
+                bars.update(tasks["published"], completed=seen.published, note=f"[dim]{seen.stage}[/]")
+                bars.update(tasks["landed"], completed=seen.landed)
+                bars.update(tasks["production"], completed=seen.produced)
+
+            result = run_demo(home, count, invalid_rate, rate, chosen, show)
+        console.print(_layers(result.rows))
+        console.print(_counts("dead letters by reason", "class", dict(result.dead_letters.most_common())))
+        console.print(_checks(result.outcomes))
+        console.print(
+            f"{count / result.seconds:,.0f} events/s from the first published to the last in production "
+            f"({result.seconds:.1f} s, published at {rate:,.0f}/s), in {result.runs.total()} Dagster runs."
+        )
+        console.print(
+            f"From an event's timestamp to its row in production: p50 {result.latency(50):.1f} s, "
+            f"p95 {result.latency(95):.1f} s."
+        )
+        if result.problems:
+            raise CavesError(" ".join(result.problems), f"The platform's folder is kept: {home}.")
+        console.print(
+            f"[bold green]Every one of {count:,} messages is accounted for, and every check passes.[/]"
+        )
+        passed = True
+    finally:
+        if passed and not keep:
+            shutil.rmtree(home)
+        else:
+            console.print(f"Logs and data are in {home}.", soft_wrap=True)
+
+
+def _layers(rows: dict[str, int]) -> Table:
+    return _counts("rows per table", "table", rows)
+
+
+def _counts(title: str, name: str, counts: dict[str, int]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(name)
+    table.add_column("rows", justify="right")
+    for label, count in counts.items():
+        table.add_row(label, f"{count:,}")
+    return table
+
+
+def _checks(outcomes: list) -> Table:  # type: ignore[type-arg]
+    table = Table(title="checks", title_justify="left", title_style="bold")
+    for column in ("check", "status", "offending"):
+        table.add_column(column)
+    for outcome in outcomes:
+        colour = {"PASS": "green", "WARN": "yellow", "FAIL": "red"}[outcome.status]
+        table.add_row(
+            outcome.name, f"[{colour}]{outcome.status}[/]", "; ".join(outcome.offending_keys) or "none"
+        )
+    return table
