@@ -94,7 +94,7 @@ def publish(
         client_config(settings)
         | {
             "enable.idempotence": True,
-            "compression.type": "lz4",
+            "compression.type": "zstd",
             "linger.ms": _LINGER_MS["slow" if 0 < rate <= _FAST_RATE else "fast"],
             # As Java clients do it, so that one product's events share a partition whoever sends them.
             "partitioner": "murmur2_random",

@@ -3,6 +3,24 @@
 librdkafka's mock cluster, one broker, in a process of its own. When it answers, `DIR/broker/endpoint.json`
 says where: {"bootstrap_servers", "port", "pid"}. SIGTERM and SIGINT end it with exit code 0; a port that is
 taken, with 1 and one line on stderr.
+
+What works as on Kafka: idempotent and keyed producing, every compression, fetching, metadata, topic ids (new
+at every start), `list_offsets` latest and earliest (64 partitions in a millisecond), out-of-range positions,
+groups and their committed offsets, kcat. What does not, seen with librdkafka 2.16:
+
+- All of it is in memory, and gone when the process ends.
+- A partition keeps 5 MiB of record batches, as compressed by their producer, and drops the oldest batch
+  without a word; also beyond 100,000 batches (not messages), which 5 MiB never hold.
+- The cluster id is made of a memory address: usually another one at each start, but the same at every start
+  where address randomisation is off. The topic ids are random.
+- Transactions are accepted, and take offsets for their markers, but isolate nothing: `read_committed` readers
+  get the messages of open and aborted ones, and the last stable offset is the end offset.
+- An empty fetch waits its whole `fetch.wait.max.ms`, even if a record arrives meanwhile. A fetch brings one
+  batch of each partition at most.
+- A second member joins a group, or leaves it, only after `session.timeout.ms` less a second.
+- Whoever asks for the metadata of one unknown topic creates it, with four partitions.
+- Not there: creating and deleting topics, describe_configs, delete_records, offsets by timestamp (-1 is
+  answered), list_consumer_groups (empty).
 """
 
 from __future__ import annotations

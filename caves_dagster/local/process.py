@@ -19,6 +19,7 @@ from caves_dagster.local.files import read_json, write_json
 
 # psutil derives it from the boot time, which moves a little when the clock is set.
 _CREATE_TIME_TOLERANCE_SECONDS = 2.0
+_CHILD_GRACE_SECONDS = 1.0
 
 
 class _Detached(subprocess.Popen[bytes]):
@@ -110,13 +111,20 @@ def end(process: psutil.Process | None, grace_seconds: float) -> Outcome:
     family = [process]
     with suppress(psutil.Error):
         family += process.children(recursive=True)
-    with suppress(psutil.Error):
-        process.terminate()
-    _, left = psutil.wait_procs([process], timeout=grace_seconds)
-    # Children get their own chance first: a server asked to end usually ends them itself.
-    _, survivors = psutil.wait_procs(family[1:], timeout=0 if left else 1)
-    for survivor in [*left, *survivors]:
+    # The server first: one that is asked to end usually ends its children itself.
+    left = _ask([process], grace_seconds)
+    left += _ask(family[1:], 0 if left else _CHILD_GRACE_SECONDS)
+    for survivor in left:
         with suppress(psutil.Error):
             survivor.kill()
-    psutil.wait_procs([*left, *survivors], timeout=grace_seconds)
-    return "killed" if left else "terminated"
+    psutil.wait_procs(left, timeout=_CHILD_GRACE_SECONDS)
+    return "killed" if process in left else "terminated"
+
+
+def _ask(processes: list[psutil.Process], grace_seconds: float) -> list[psutil.Process]:
+    """Send SIGTERM; those still there after the grace."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=grace_seconds)
+    return left
