@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from caves_dagster.ingest import strict_json
 from caves_dagster.ingest.reader import KafkaMessage
 from caves_dagster.shop import Contract, InvalidEvent
+
+# How msgspec ends a message; what comes before may quote the event, and so look like it.
+_WITH_PATH = re.compile(r"(?P<reason>.*) - at (?:`key` in )?`(?P<path>\$[^`]*)`", re.DOTALL)
 
 
 def decode(message: KafkaMessage, contract: Contract, max_event_bytes: int) -> tuple[Any, ...]:
@@ -26,7 +30,8 @@ def decode(message: KafkaMessage, contract: Contract, max_event_bytes: int) -> t
     try:
         return contract.decode(value)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `")
-        raise InvalidEvent("CONTRACT", reason, path.rstrip("`") or "$") from None
+        found = _WITH_PATH.fullmatch(str(error))
+        reason, path = found.group("reason", "path") if found else (str(error), "$")
+        raise InvalidEvent("CONTRACT", reason, path) from None
     except msgspec.DecodeError as error:
         raise InvalidEvent("SYNTAX", f"not JSON: {error}") from None

@@ -1,7 +1,8 @@
 """What every message must be before its contract is asked: strict JSON, all through.
 
-A fast typed decoder skips the fields it does not know, and with them invalid UTF-8, duplicate keys and numbers
-such as 1e400 (seen with msgspec). The warehouse would refuse those later, and their whole batch with them.
+A fast typed decoder skips the fields it does not know, and with them invalid UTF-8, duplicate keys and
+numbers such as 1e400 (seen with msgspec). The warehouse would refuse those later, and their whole batch with
+them.
 """
 
 from __future__ import annotations
@@ -36,14 +37,22 @@ def check(value: bytes) -> None:
     except _Refused:
         raise _explain(text) from None
     except json.JSONDecodeError as error:
-        raise InvalidEvent("SYNTAX", f"not JSON: {error.msg} at character {error.pos}") from None
+        raise _syntax(error) from None
     except RecursionError:
-        raise InvalidEvent("NESTING", f"nested deeper than {MAX_DEPTH}") from None
+        raise _nesting() from None
     # Most messages have too few brackets to be too deep: counting them is cheaper than walking.
     if text.count("{") + text.count("[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
-        raise InvalidEvent("NESTING", f"nested deeper than {MAX_DEPTH}")
+        raise _nesting()
     if "\\u" in text:
         _refuse_lone_surrogates(parsed)
+
+
+def _syntax(error: json.JSONDecodeError) -> InvalidEvent:
+    return InvalidEvent("SYNTAX", f"not JSON: {error.msg} at character {error.pos}")
+
+
+def _nesting() -> InvalidEvent:
+    return InvalidEvent("NESTING", f"nested deeper than {MAX_DEPTH}")
 
 
 class _Refused(Exception):
@@ -91,11 +100,20 @@ class _Constant(str):
     """NaN, Infinity or -Infinity."""
 
 
+_KEEPING = json.JSONDecoder(
+    object_pairs_hook=_Object, parse_float=_Number, parse_int=_Number, parse_constant=_Constant
+)
+
+
 def _explain(text: str) -> InvalidEvent:
     """Parse again, slowly, keeping everything, and name the first thing that was refused."""
-    parsed = json.loads(
-        text, object_pairs_hook=_Object, parse_float=_Number, parse_int=_Number, parse_constant=_Constant
-    )
+    try:
+        parsed = _KEEPING.decode(text)
+    except json.JSONDecodeError as error:
+        # What was refused stood before the place where the text stops being JSON.
+        return _syntax(error)
+    except RecursionError:
+        return _nesting()
     for path, item in _walk(parsed, "$"):
         if isinstance(item, _Constant):
             return InvalidEvent("SYNTAX", f"not JSON: {item}", path)

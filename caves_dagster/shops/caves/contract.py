@@ -6,18 +6,23 @@ kept. Whether the figures agree with each other is a data quality check's busine
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from caves_dagster.shop import Contract
+from caves_dagster.shop import Contract, InvalidEvent
 
-# The spellings of RFC 3339 that Snowflake's TRY_TO_TIMESTAMP_TZ reads.
-_RFC3339 = r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z"
+# The spellings of RFC 3339 that Snowflake's TRY_TO_TIMESTAMP_TZ reads. Not \d: that is any script's digits.
+# No hour 24, which some versions of Python read.
+_RFC3339 = (
+    r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])\Z"
+)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_TOO_LATE = datetime(2200, 1, 1, tzinfo=UTC)
 
 Category = Literal["Rouge", "Blanc", "Rosé", "Effervescent", "Spiritueux"]
 AdjustmentType = Literal["RESTOCK", "SALE_CORRECTION", "RETURN", "DAMAGE", "COUNT"]
@@ -38,13 +43,6 @@ Source = Annotated[str, Meta(max_length=200)]
 Timestamp = Annotated[str, Meta(pattern=_RFC3339)]
 
 
-def _check_timestamp(text: str) -> None:
-    # Digits past the microsecond are more than Python reads; the warehouse keeps them.
-    year = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).year
-    if not 1970 <= year <= 2199:
-        raise ValueError(f"`timestamp` {text} is outside the years 1970 to 2199")
-
-
 class Metadata(msgspec.Struct):
     """Who sent the event and when."""
 
@@ -52,9 +50,6 @@ class Metadata(msgspec.Struct):
     timestamp: Timestamp
     source: Source
     schema_version: Literal[1]
-
-    def __post_init__(self) -> None:
-        _check_timestamp(self.timestamp)
 
 
 class OrderContent(msgspec.Struct):
@@ -73,9 +68,6 @@ class OrderContent(msgspec.Struct):
     sales_channel: SalesChannel
     timestamp: Timestamp
 
-    def __post_init__(self) -> None:
-        _check_timestamp(self.timestamp)
-
 
 class AdjustmentContent(msgspec.Struct):
     """One stock movement."""
@@ -89,11 +81,6 @@ class AdjustmentContent(msgspec.Struct):
     quantity_change: Integer
     stock_level: Level
     timestamp: Timestamp
-
-    def __post_init__(self) -> None:
-        _check_timestamp(self.timestamp)
-        if self.quantity_change == 0:
-            raise ValueError("`quantity_change` is 0: a movement moves something")
 
 
 class OrderCreated(msgspec.Struct, tag_field="event_type", tag="ORDER_CREATED"):
@@ -126,10 +113,16 @@ def decode(value: bytes) -> tuple[Any, ...]:
 
     Raises:
         msgspec.ValidationError: the event breaks the contract; the message names the JSON path.
+        InvalidEvent: it breaks a rule that a type cannot tell (`_check_timestamp`, a movement of nothing).
     """
     event = _typed.decode(value)
-    sent = _as_sent.decode(value)
     content = event.event_content
+    # Here and not in the structs' __post_init__, whose errors name the struct and not the field.
+    _check_timestamp(event.event_metadata.timestamp, "$.event_metadata.timestamp")
+    _check_timestamp(content.timestamp, "$.event_content.timestamp")
+    if isinstance(content, AdjustmentContent) and content.quantity_change == 0:
+        raise InvalidEvent("CONTRACT", "a movement of 0 moves nothing", "$.event_content.quantity_change")
+    sent = _as_sent.decode(value)
     order = isinstance(content, OrderContent)
     return (
         "ORDER_CREATED" if order else "INVENTORY_ADJUSTED",
@@ -139,6 +132,16 @@ def decode(value: bytes) -> tuple[Any, ...]:
         bytes(sent.event_content).decode(),
         str(event.event_metadata.event_id),
     )
+
+
+def _check_timestamp(text: str, path: str) -> None:
+    """Refuse what is no date, and moments out of range whatever their offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidEvent("CONTRACT", f"{text} is no date: {error}", path) from None
+    if not _EARLIEST <= moment < _TOO_LATE:
+        raise InvalidEvent("CONTRACT", f"{text} is outside the years 1970 to 2199 in UTC", path)
 
 
 CONTRACT = Contract(
