@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -17,8 +17,7 @@ from caves_dagster.kafka.client import KafkaClient
 _CALL = 10_000
 
 
-@dataclass(frozen=True)
-class KafkaMessage:
+class KafkaMessage(NamedTuple):
     """One message as it was read. `timestamp_ms` is None where the record has none."""
 
     topic: str
