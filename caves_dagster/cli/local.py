@@ -14,11 +14,9 @@ from rich.table import Table
 
 from caves_dagster.local.broker import DEFAULT_TOPICS
 from caves_dagster.local.platform import Platform, PlatformStatus
+from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import State
 from caves_dagster.settings import embedded_settings, load_settings
-from caves_dagster.shops import shops
-from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 app = typer.Typer(help="The embedded Kafka broker and Snowflake-compatible server.", no_args_is_help=True)
 
@@ -26,12 +24,22 @@ Home = Annotated[
     Path | None,
     typer.Option(help="Folder of the platform's state, instead of CAVES_HOME.", show_default=False),
 ]
+_OUTCOMES: dict[Outcome, str] = {
+    "gone": "was not running",
+    "terminated": "stopped",
+    "killed": "did not end in time and was killed",
+}
 _COLOURS = {State.RUNNING: "green", State.STOPPED: "dim", State.STARTING: "yellow"}
 
 
 @app.command()
 def start(home: Home = None) -> None:
     """Start the broker and the warehouse server, or whichever of them is not running."""
+    # Here, because the connector takes half a second that `status` and `stop` need not wait.
+    from caves_dagster.shops import shops
+    from caves_dagster.warehouse.connection import Warehouse
+    from caves_dagster.warehouse.scripts import set_up
+
     platform = _platform(home)
     console = Console(soft_wrap=True, highlight=False)
     for note in platform.start():
@@ -54,12 +62,7 @@ def stop(home: Home = None) -> None:
     outcomes = _platform(home).stop()
     console = Console(soft_wrap=True, highlight=False)
     for name, outcome in outcomes.items():
-        how = {
-            "gone": "was not running",
-            "terminated": "stopped",
-            "killed": "did not end in time and was killed",
-        }
-        console.print(f"The {name} {how[outcome]}.")
+        console.print(f"The {name} {_OUTCOMES[outcome]}.")
 
 
 @app.command()

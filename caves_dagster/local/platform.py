@@ -25,6 +25,7 @@ from caves_dagster.settings import ENDPOINTS_FILE, Endpoints
 BROKER, WAREHOUSE = "broker", "warehouse"
 _MODULES = {BROKER: "caves_dagster.local.broker", WAREHOUSE: "caves_dagster.local.warehouse"}
 _LAUNCH_ATTEMPTS = 3
+_RELEASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,9 @@ class Platform:
         if status.state is not State.STOPPED:
             server.stop(self._grace_seconds)
         wanted = self._wanted_port(server.name)
-        chosen[server.name] = ports.choose(HOST, wanted)
+        # The kernel closes a killed process's sockets a moment after the process is gone.
+        patience = _RELEASE_SECONDS if status.state is State.DEAD and status.port == wanted else 0.0
+        chosen[server.name] = ports.choose(HOST, wanted, patience)
         if wanted and wanted != chosen[server.name]:
             notes.append(_moved(server.name, wanted, chosen[server.name]))
         server.launch(chosen[server.name])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+import time
 
+# Below the ranges from which Linux (32768) and macOS (49152) number outgoing connections.
+_LISTENING_PORTS = range(20_000, 32_000)
 _CONNECT_TIMEOUT_SECONDS = 0.5
 
 
@@ -30,13 +34,20 @@ def is_free(host: str, port: int) -> bool:
 
 
 def any_free(host: str) -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that was free a moment ago.
+
+    Not one the system would pick: it lends those to outgoing connections, which could take the port while
+    the server that should keep it is stopped.
+    """
+    candidates = iter(lambda: secrets.choice(_LISTENING_PORTS), None)
+    return next(port for port in candidates if is_free(host, port))
 
 
-def choose(host: str, wanted: int | None) -> int:
-    """`wanted` where it is free, else any free port."""
-    return wanted if wanted and is_free(host, wanted) else any_free(host)
+def choose(host: str, wanted: int | None, patience_seconds: float = 0.0) -> int:
+    """`wanted` where it is free, or gets so within the patience; else any free port."""
+    if not wanted:
+        return any_free(host)
+    deadline = time.monotonic() + patience_seconds
+    while not (free := is_free(host, wanted)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return wanted if free else any_free(host)

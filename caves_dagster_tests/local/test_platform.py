@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_port_that_is_taken_between_the_choice_and_the_bind_is_replaced(
 ) -> None:
     with socket.create_server((HOST, 0)) as intruder:
         taken = intruder.getsockname()[1]
-        monkeypatch.setattr(ports, "choose", lambda host, wanted: taken)
+        monkeypatch.setattr(ports, "choose", lambda host, wanted, patience: taken)
         platform = brokers(home)
         assert f"Port {taken} is taken" in platform.start()[0]
         assert topics(platform)
@@ -88,8 +89,9 @@ def test_a_killed_broker_is_seen_dead_and_started_again_on_its_port(home: Path) 
     with running_platform(home, servers=(BROKER,)) as platform:
         before = port_of(platform)
         os.kill(platform.status().servers[0].pid or 0, signal.SIGKILL)
-        while platform.status().servers[0].state is State.RUNNING:
-            pass
+        deadline = time.monotonic() + 5
+        while platform.status().servers[0].state is not State.DEAD and time.monotonic() < deadline:
+            time.sleep(0.01)
         seen = platform.status()
         assert seen.servers[0].state is State.DEAD
         assert "caves local start" in str(seen.problem())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -71,7 +72,11 @@ def test_a_server_that_never_answers_is_given_up(home: Path) -> None:
 
 def test_a_frozen_server_still_ends(home: Path) -> None:
     server = started(home)
-    os.kill(server.status().pid or 0, signal.SIGSTOP)
+    process = psutil.Process(server.status().pid)
+    process.suspend()
+    deadline = time.monotonic() + 5
+    while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert server.stop(0.3) == "killed"
 
 
