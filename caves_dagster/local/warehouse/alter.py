@@ -41,7 +41,7 @@ def run(session: Session, tree: exp.Alter) -> results.Result:
     return results.status()
 
 
-def _action(session: Session, table: Name, kind: str, action: exp.Expression, queues: list[Name]) -> Name:
+def _action(session: Session, table: Name, kind: str, action: exp.Expr, queues: list[Name]) -> Name:
     """Carry out one action; the table's name after it."""
     cursor = session.cursor
     if isinstance(action, exp.ColumnDef):

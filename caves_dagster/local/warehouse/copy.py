@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
@@ -173,7 +173,7 @@ class _Load:
             return StatementError(message, 100078, "22000")
         return None
 
-    def _read(self, sql: str) -> list[tuple[object, ...] | list[object]]:
+    def _read(self, sql: str) -> list[tuple[Any, ...]]:
         """A read apart from the session's transaction, which an error would end."""
         cursor = self.session.catalog.duck.cursor()
         try:
@@ -208,7 +208,7 @@ def _over_file(
         if keys[0] not in present:
             node.replace(exp.Null())
             continue
-        column: exp.Expression = exp.column(
+        column: exp.Expr = exp.column(
             keys[0], table=exp.to_identifier(_ALIAS, quoted=True), quoted=True
         )
         if len(keys) > 1:
@@ -300,11 +300,11 @@ def _options(tree: exp.Copy) -> Options:
     return options
 
 
-def _check_format(param: exp.Expression) -> None:
+def _check_format(param: exp.Expr) -> None:
     kinds = [
         p.args["value"].name.upper()
         for p in param.find_all(exp.Property)
-        if p.name.upper() == "TYPE" and isinstance(p.args["value"], exp.Expression)
+        if p.name.upper() == "TYPE" and isinstance(p.args["value"], exp.Expr)
     ]
     if kinds and kinds != ["PARQUET"]:
         raise unsupported(f"COPY from {kinds[0]}, only PARQUET")

@@ -28,7 +28,7 @@ _TABLE_KEYS = (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey, exp.C
 class Columns:
     """The columns of a definition, apart from what only the metadata keeps."""
 
-    definitions: list[exp.Expression] = field(default_factory=list)
+    definitions: list[exp.Expr] = field(default_factory=list)
     declared: list[tuple[str, str | None, str | None, bool]] = field(default_factory=list)
     """(name, type as declared, comment, whether it is of the primary key), one a column."""
 
@@ -215,7 +215,7 @@ def comment_column(session: Session, table: Name, column: str, text: str) -> Non
         session.cursor.execute(f"INSERT INTO {hidden} VALUES (?, ?, ?, NULL, ?, false)", [*where, text])
 
 
-def read_columns(nodes: list[exp.Expression]) -> Columns:
+def read_columns(nodes: list[exp.Expr]) -> Columns:
     """Split column definitions into what DuckDB takes and what the metadata keeps."""
     found = Columns()
     keys = {
@@ -271,7 +271,7 @@ class _limit:
     def __bool__(self) -> bool:
         return bool(self.function) and 0 < self.size < _LONGEST
 
-    def __call__(self, column: str) -> exp.Expression:
+    def __call__(self, column: str) -> exp.Expr:
         length = exp.Anonymous(this=self.function, expressions=[exp.column(column, quoted=True)])
         return exp.LTE(this=length, expression=exp.Literal.number(self.size))
 
@@ -304,7 +304,7 @@ def declared_type(kind: exp.DataType) -> str:
     return str(kind.this.value) if isinstance(kind.this, exp.DataType.Type) else kind.sql(dialect="snowflake")
 
 
-def _drop_schema(session: Session, node: exp.Expression, exists: bool) -> results.Result:
+def _drop_schema(session: Session, node: exp.Expr, exists: bool) -> results.Result:
     database = folded(node.args.get("catalog")) or session.database or ""
     schema = folded(node.args.get("db")) or node.name
     if schema.upper() == HIDDEN.upper() or not session.catalog.has_schema(session.cursor, database, schema):
@@ -327,15 +327,15 @@ def _drop_schema(session: Session, node: exp.Expression, exists: bool) -> result
     return results.status(f"{schema} successfully dropped.")
 
 
-def _properties(tree: exp.Create) -> list[exp.Expression]:
+def _properties(tree: exp.Create) -> list[exp.Expr]:
     return list(tree.args["properties"].expressions) if tree.args.get("properties") else []
 
 
-def _comment(properties: list[exp.Expression]) -> str | None:
+def _comment(properties: list[exp.Expr]) -> str | None:
     return next((p.this.name for p in properties if isinstance(p, exp.SchemaCommentProperty)), None)
 
 
-def _qualified(query: exp.Expression, session: Session) -> exp.Expression:
+def _qualified(query: exp.Expr, session: Session) -> exp.Expr:
     """A view's query with every table named in full: it is read under other sessions' current schemas."""
     ctes = {cte.alias_or_name for cte in query.find_all(exp.CTE)}
     for table in list(query.find_all(exp.Table)):

@@ -10,7 +10,7 @@ from sqlglot import exp
 from caves_dagster.local.warehouse.errors import StatementError
 
 _TEXT = exp.DataType.TEXT_TYPES
-_CONTEXT_NODES: dict[type[exp.Expression], str] = {
+_CONTEXT_NODES: dict[type[exp.Expr], str] = {
     exp.CurrentTransaction: "CURRENT_TRANSACTION",
     exp.CurrentSession: "CURRENT_SESSION",
     exp.CurrentUser: "CURRENT_USER",
@@ -22,7 +22,7 @@ _CONTEXT_NODES: dict[type[exp.Expression], str] = {
 }
 
 
-def context_function(node: exp.Expression, values: dict[str, str | None]) -> exp.Expression:
+def context_function(node: exp.Expr, values: dict[str, str | None]) -> exp.Expr:
     """CURRENT_SESSION() and its like become the value they have now."""
     name = _CONTEXT_NODES.get(type(node))
     if name is None and isinstance(node, exp.Anonymous):
@@ -33,7 +33,7 @@ def context_function(node: exp.Expression, values: dict[str, str | None]) -> exp
     return exp.Null() if value is None else exp.Literal.string(value)
 
 
-def _parse_json(node: exp.Expression) -> exp.Expression:
+def _parse_json(node: exp.Expr) -> exp.Expr:
     safe = False
     if isinstance(node, exp.ParseJSON):
         safe = bool(node.args.get("safe"))
@@ -46,7 +46,7 @@ def _parse_json(node: exp.Expression) -> exp.Expression:
     return exp.Cast(this=call, to=exp.DataType.build("JSON"))
 
 
-def _check_text(operand: exp.Expression, target: str) -> exp.Expression:
+def _check_text(operand: exp.Expr, target: str) -> exp.Expr:
     """The operand of a TRY_ function, which Snowflake refuses where it is a VARIANT."""
     inner = operand.unnest() if isinstance(operand, exp.Paren) else operand
     if isinstance(inner, exp.JSONExtract | exp.ParseJSON | exp.Bracket | exp.ToVariant):
@@ -61,7 +61,7 @@ def _check_text(operand: exp.Expression, target: str) -> exp.Expression:
     return exp.Anonymous(this="_caves_try_text", expressions=[operand, exp.Literal.string(target)])
 
 
-def _try_cast(node: exp.Expression) -> exp.Expression:
+def _try_cast(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.TryCast) and not node.meta.get("checked"):
         node.set("this", _check_text(node.this, node.to.sql(dialect="snowflake")))
         node.meta["checked"] = True
@@ -70,7 +70,7 @@ def _try_cast(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _try_number(node: exp.Expression) -> exp.Expression:
+def _try_number(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.ToNumber) and node.args.get("safe") and not node.meta.get("checked"):
         operand = _check_text(node.this, "NUMBER")
         node.set("this", exp.Anonymous(this="_caves_number_text", expressions=[operand]))
@@ -78,7 +78,7 @@ def _try_number(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _cast_to_text(node: exp.Expression) -> exp.Expression:
+def _cast_to_text(node: exp.Expr) -> exp.Expr:
     """A cast to VARCHAR prints what Snowflake prints. Path expressions are left to fakesnow's ->>."""
     if type(node) is exp.Cast and node.to.this in _TEXT:
         operand = node.this
@@ -91,7 +91,7 @@ def _cast_to_text(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _text(operand: exp.Expression) -> exp.Expression:
+def _text(operand: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this="_caves_text", expressions=[operand])
 
 
@@ -104,7 +104,7 @@ _FORMATS = (
 _DECODERS = {"UTF-8": "decode", "UTF8": "decode", "BASE64": "to_base64", "HEX": "hex"}
 
 
-def _formatted(operand: exp.Expression, shape: str) -> exp.Expression:
+def _formatted(operand: exp.Expr, shape: str) -> exp.Expr:
     """TO_VARCHAR(x, format): a date or timestamp by its format, a BINARY by its encoding."""
     if decoder := _DECODERS.get(shape.upper()):
         return exp.Anonymous(this=decoder, expressions=[operand])
@@ -117,7 +117,7 @@ def _formatted(operand: exp.Expression, shape: str) -> exp.Expression:
     return exp.Anonymous(this="strftime", expressions=[moment, exp.Literal.string(out)])
 
 
-def _divide(node: exp.Expression) -> exp.Expression:
+def _divide(node: exp.Expr) -> exp.Expr:
     """DuckDB makes infinity of a division by zero; Snowflake refuses it."""
     if not isinstance(node, exp.Div) or node.meta.get("checked"):
         return node
@@ -128,7 +128,7 @@ def _divide(node: exp.Expression) -> exp.Expression:
     return exp.Anonymous(this="_caves_divide", expressions=[node.this, node.expression])
 
 
-def _ratio_to_report(node: exp.Expression) -> exp.Expression:
+def _ratio_to_report(node: exp.Expr) -> exp.Expr:
     if (
         isinstance(node, exp.Window)
         and isinstance(node.this, exp.Anonymous)
@@ -144,7 +144,7 @@ def _ratio_to_report(node: exp.Expression) -> exp.Expression:
 _BINARY = {"BASE64": "from_base64", "HEX": "unhex", "UTF-8": "encode", "UTF8": "encode"}
 
 
-def _to_binary(node: exp.Expression) -> exp.Expression:
+def _to_binary(node: exp.Expr) -> exp.Expr:
     if not isinstance(node, exp.ToBinary):
         return node
     encoding = node.args.get("format")
@@ -158,7 +158,7 @@ def _to_binary(node: exp.Expression) -> exp.Expression:
 _ZONED = {"TRY_TO_TIMESTAMP_TZ", "TRY_TO_TIMESTAMP_LTZ", "TO_TIMESTAMP_TZ", "TO_TIMESTAMP_LTZ"}
 
 
-def _to_timestamp(node: exp.Expression) -> exp.Expression:
+def _to_timestamp(node: exp.Expr) -> exp.Expr:
     if not isinstance(node, exp.Anonymous):
         return node
     name = str(node.this).upper()
@@ -175,12 +175,12 @@ def _to_timestamp(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def to_timestamp(node: exp.Expression) -> exp.Expression:
+def to_timestamp(node: exp.Expr) -> exp.Expr:
     """fakesnow's rule, kept from TRY_CAST: it makes of it a function that fails."""
     return node if isinstance(node, exp.TryCast) else transforms.to_timestamp(node)
 
 
-RULES: tuple[Callable[[exp.Expression], exp.Expression], ...] = (
+RULES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (
     _parse_json,
     _try_number,
     _to_timestamp,

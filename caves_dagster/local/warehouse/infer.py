@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 _TYPES = {
     "BOOLEAN": "BOOLEAN", "VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "DATE": "DATE", "TIME": "TIME",
-    "BLOB": "BINARY", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ", "TIMESTAMP": "TIMESTAMP_NTZ",
-    "TIMESTAMP_NS": "TIMESTAMP_NTZ",
+    "BLOB": "BINARY",
 }  # fmt: skip
 
 
@@ -39,7 +38,7 @@ def create_file_format(session: Session, tree: exp.Create) -> results.Result:
     return results.status(f"File format {name.name} successfully created.")
 
 
-def infer_schema(session: Session, tree: exp.Expression) -> exp.Expression:
+def infer_schema(session: Session, tree: exp.Expr) -> exp.Expr:
     """Put the columns of staged Parquet files in the place of TABLE(INFER_SCHEMA(…))."""
     for node in list(tree.find_all(exp.TableFromRows)):
         call = node.this
@@ -66,7 +65,7 @@ def infer_schema(session: Session, tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def result_scan(session: Session, tree: exp.Expression) -> results.Result | None:
+def result_scan(session: Session, tree: exp.Expr) -> results.Result | None:
     """SELECT * FROM TABLE(RESULT_SCAN(id)), with nothing else in it."""
     calls = [c for c in tree.find_all(exp.Anonymous) if str(c.this).upper() == "RESULT_SCAN"]
     if not calls:
@@ -86,6 +85,8 @@ def result_scan(session: Session, tree: exp.Expression) -> results.Result | None
 def _snowflake_type(kind: str) -> str:
     if kind.startswith("DECIMAL"):
         return kind.replace("DECIMAL", "NUMBER")
+    if kind.startswith("TIMESTAMP"):
+        return "TIMESTAMP_LTZ" if "TZ" in kind or "TIME ZONE" in kind else "TIMESTAMP_NTZ"
     if kind in _TYPES:
         return _TYPES[kind]
     return "NUMBER(38, 0)" if kind.lstrip("U").endswith("INT") or "INTEGER" in kind else "VARIANT"

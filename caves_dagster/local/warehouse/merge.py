@@ -54,10 +54,10 @@ class _Clause:
             raise unsupported("WHEN NOT MATCHED BY SOURCE")
         self.index = index
         self.matched = bool(when.args.get("matched"))
-        self.condition: exp.Expression | None = when.args.get("condition")
+        self.condition: exp.Expr | None = when.args.get("condition")
         then = when.args["then"]
         self.columns: list[str] = []
-        self.values: list[exp.Expression] = []
+        self.values: list[exp.Expr] = []
         if isinstance(then, exp.Update):
             self.verb = "updated"
             for item in then.expressions:
@@ -74,14 +74,14 @@ class _Clause:
         else:
             self.verb = "deleted"
 
-    def test(self, row: exp.Column) -> exp.Expression:
+    def test(self, row: exp.Column) -> exp.Expr:
         """When this clause applies, given the target's row number in the join."""
-        found: exp.Expression = exp.Is(this=row.copy(), expression=exp.Null())
+        found: exp.Expr = exp.Is(this=row.copy(), expression=exp.Null())
         if self.matched:
             found = exp.Not(this=found)
         return exp.and_(found, self.condition.copy()) if self.condition is not None else found
 
-    def value_columns(self) -> list[exp.Expression]:
+    def value_columns(self) -> list[exp.Expr]:
         """The values to write, computed only for the rows this clause applies to."""
         applies = exp.EQ(this=exp.column("_caves_op", quoted=True), expression=exp.Literal.number(self.index))
         return [

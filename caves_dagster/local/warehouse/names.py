@@ -44,7 +44,7 @@ class Name(NamedTuple):
         return exp.table_(self.name, db=self.schema, catalog=self.database, quoted=True)
 
 
-def folded(identifier: exp.Expression | None) -> str:
+def folded(identifier: exp.Expr | None) -> str:
     """An identifier as Snowflake stores it: upper case unless quoted."""
     if not isinstance(identifier, exp.Identifier):
         return ""

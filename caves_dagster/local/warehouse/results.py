@@ -123,7 +123,7 @@ def _column(name: str, kind: str) -> dict[str, Any]:
         digits = re.findall(r"\d+", kind)
         found, precision, scale = "fixed", int(digits[0]), int(digits[1])
     elif kind.startswith("TIMESTAMP") and found is None:
-        found = "timestamp_ntz"
+        found = "timestamp_tz" if "TZ" in kind or "TIME ZONE" in kind else "timestamp_ntz"
     elif found == "fixed":
         precision, scale = 38, 0
     elif found is None:
@@ -141,6 +141,8 @@ def _column(name: str, kind: str) -> dict[str, Any]:
 
 
 def _encode(table: pa.Table, kinds: list[str], rowtype: list[dict[str, Any]]) -> bytes:
+    if table.num_rows == 0:
+        return b""  # what Snowflake sends; on a batch without rows the connector crashes
     arrays, fields = [], []
     for column, kind, info in zip(table.columns, kinds, rowtype, strict=True):
         array = _snowflake_array(column, kind)
@@ -153,9 +155,9 @@ def _encode(table: pa.Table, kinds: list[str], rowtype: list[dict[str, Any]]) ->
         arrays.append(array)
         fields.append(pa.field(info["name"], array.type, metadata=metadata))
     sink = pa.BufferOutputStream()
-    converted = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    with pa.ipc.new_stream(sink, converted.schema) as writer:
-        writer.write_table(converted)
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     return bytes(sink.getvalue())
 
 
@@ -185,7 +187,7 @@ def _snowflake_array(column: pa.ChunkedArray, kind: str) -> pa.Array:
 def _timestamp(array: pa.Array) -> pa.Array:
     """Snowflake's struct of seconds and nanoseconds. The mask matters: without it NULL reads as 1970."""
     mask = array.is_null()
-    micros = array.cast(pa.timestamp("us", tz=array.type.tz)).cast(pa.int64()).fill_null(0).to_numpy()
+    micros = array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64()).fill_null(0).to_numpy()
     seconds, rest = np.divmod(micros, 1_000_000)
     parts = [pa.array(seconds, pa.int64()), pa.array((rest * 1000).astype(np.int32), pa.int32())]
     fields = [pa.field("epoch", pa.int64(), False), pa.field("fraction", pa.int32(), False)]

@@ -47,7 +47,7 @@ def command(session: Session, found: commands.Command) -> results.Result:
     return results.status(statement_type=results.SCL)
 
 
-def run(session: Session, tree: exp.Expression) -> results.Result:
+def run(session: Session, tree: exp.Expr) -> results.Result:
     """Run a parsed statement."""
     if isinstance(tree, exp.Commit):
         session.transactions.commit()
@@ -81,7 +81,7 @@ def run(session: Session, tree: exp.Expression) -> results.Result:
     raise unsupported(tree.sql(dialect="snowflake")[:80])
 
 
-def _query(session: Session, tree: exp.Expression) -> results.Result:
+def _query(session: Session, tree: exp.Expr) -> results.Result:
     tree = _system_functions(session, tree)
     if isinstance(found := infer.result_scan(session, tree), results.Result):
         return found
@@ -90,7 +90,7 @@ def _query(session: Session, tree: exp.Expression) -> results.Result:
     return results.fetch(session.cursor, to_duckdb(tree, session.context()))
 
 
-def _write(session: Session, tree: exp.Expression) -> results.Result:
+def _write(session: Session, tree: exp.Expr) -> results.Result:
     if not session.autocommit:
         session.transactions.begin(implicit=True)
     read = streams.read_by(session, tree)
@@ -105,7 +105,7 @@ def _write(session: Session, tree: exp.Expression) -> results.Result:
         return _change(session, tree)
 
 
-def _change(session: Session, tree: exp.Expression) -> results.Result:
+def _change(session: Session, tree: exp.Expr) -> results.Result:
     context = session.context()
     if isinstance(tree, exp.TruncateTable):
         table = resolve_table(tree.expressions[0], session.database, session.schema)
@@ -162,7 +162,7 @@ def _create(session: Session, tree: exp.Create) -> results.Result:
 
 def _use(session: Session, tree: exp.Use) -> results.Result:
     node = tree.args.get("kind")
-    kind = (node.name if isinstance(node, exp.Expression) else str(node or "")).upper()
+    kind = (node.name if isinstance(node, exp.Expr) else str(node or "")).upper()
     target = tree.this
     if kind == "WAREHOUSE":
         session.warehouse = target.name
@@ -191,7 +191,7 @@ def _alter_session(session: Session, found: commands.AlterSession) -> None:
             session.parameters[key] = DEFAULTS[key] if value is None else value.lower()
 
 
-def _system_functions(session: Session, tree: exp.Expression) -> exp.Expression:
+def _system_functions(session: Session, tree: exp.Expr) -> exp.Expr:
     """SYSTEM$… calls are made now, and their result put in their place."""
     for call in list(tree.find_all(exp.Anonymous)):
         name = str(call.this).upper()
@@ -199,7 +199,7 @@ def _system_functions(session: Session, tree: exp.Expression) -> exp.Expression:
             continue
         argument = call.expressions[0].name if call.expressions else ""
         if name == "SYSTEM$STREAM_HAS_DATA":
-            made: exp.Expression = exp.Boolean(this=streams.has_data(session, argument))
+            made: exp.Expr = exp.Boolean(this=streams.has_data(session, argument))
         elif name == "SYSTEM$ABORT_TRANSACTION":
             made = exp.Literal.string(session.abort_transaction(argument))
         else:
@@ -210,7 +210,7 @@ def _system_functions(session: Session, tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _name_columns(tree: exp.Expression) -> None:
+def _name_columns(tree: exp.Expr) -> None:
     """Snowflake names an unnamed column after its text in upper case; DuckDB after its own rewriting."""
     query = tree
     while isinstance(query, exp.SetOperation | exp.Subquery):

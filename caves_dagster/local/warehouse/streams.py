@@ -134,7 +134,7 @@ def has_data(session: Session, text: str) -> bool:
     return bool(row and row[0][0])
 
 
-def read_by(session: Session, tree: exp.Expression) -> set[Name]:
+def read_by(session: Session, tree: exp.Expr) -> set[Name]:
     """The streams a statement reads, its target apart."""
     if not session.catalog.streams:
         return set()

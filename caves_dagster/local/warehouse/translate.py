@@ -17,7 +17,7 @@ from caves_dagster.local.warehouse.errors import StatementError, not_found
 from caves_dagster.local.warehouse.metadata import INFORMATION_SCHEMA
 from caves_dagster.local.warehouse.names import HIDDEN, folded
 
-Rule = Callable[[exp.Expression], exp.Expression]
+Rule = Callable[[exp.Expr], exp.Expr]
 
 _FAKESNOW: tuple[Rule, ...] = (
     transforms.current_version,
@@ -72,7 +72,7 @@ class Context:
     """Values of the context functions: CURRENT_SESSION, CURRENT_TRANSACTION, CURRENT_USER …"""
 
 
-def normalise(tree: exp.Expression, context: Context) -> exp.Expression:
+def normalise(tree: exp.Expr, context: Context) -> exp.Expr:
     """IDENTIFIER() resolved, unquoted names folded, tables qualified; still Snowflake's dialect."""
     tree = tree.transform(_identifier, copy=False).transform(
         transforms.upper_case_unquoted_identifiers, copy=False
@@ -80,7 +80,7 @@ def normalise(tree: exp.Expression, context: Context) -> exp.Expression:
     return tree.transform(lambda node: _qualify(node, context), copy=False)
 
 
-def check_current(tree: exp.Expression, context: Context) -> None:
+def check_current(tree: exp.Expr, context: Context) -> None:
     """Refuse names that need a current database or schema where the session has none."""
     no_database, no_schema = checks.is_unqualified_table_expression(tree)
     missing = ("database", 90105) if no_database and not context.database else None
@@ -94,12 +94,12 @@ def check_current(tree: exp.Expression, context: Context) -> None:
         )
 
 
-def to_duckdb(tree: exp.Expression, context: Context) -> str:
+def to_duckdb(tree: exp.Expr, context: Context) -> str:
     """The DuckDB text of a normalised tree."""
     return duckdb_tree(tree, context).sql(dialect="duckdb", identify=True)
 
 
-def duckdb_tree(tree: exp.Expression, context: Context) -> exp.Expression:
+def duckdb_tree(tree: exp.Expr, context: Context) -> exp.Expr:
     """The DuckDB tree of a normalised tree."""
     tree = tree.transform(lambda node: expressions.context_function(node, context.functions), copy=False)
     for rule in (*expressions.RULES, *_FAKESNOW):
@@ -110,7 +110,7 @@ def duckdb_tree(tree: exp.Expression, context: Context) -> exp.Expression:
     return tree
 
 
-def _identifier(node: exp.Expression) -> exp.Expression:
+def _identifier(node: exp.Expr) -> exp.Expr:
     if not isinstance(node, exp.Table):
         return node
     inner = node.this
@@ -120,16 +120,17 @@ def _identifier(node: exp.Expression) -> exp.Expression:
         argument = inner.this
     else:
         return node
-    text = argument.name if isinstance(argument, exp.Expression) else str(argument)
+    text = argument.name if isinstance(argument, exp.Expr) else str(argument)
     parts = Words(text).name()
-    found = exp.table_(*reversed(parts), quoted=True)
+    table, schema, database = [*reversed(parts), None, None][:3]
+    found = exp.table_(table, db=schema, catalog=database, quoted=True)
     for key in ("alias", "joins"):
         if node.args.get(key):
             found.set(key, node.args[key])
     return found
 
 
-def _qualify(node: exp.Expression, context: Context) -> exp.Expression:
+def _qualify(node: exp.Expr, context: Context) -> exp.Expr:
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
         return node
     schema = folded(node.args.get("db"))

@@ -18,9 +18,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
-
-MAX_DEPTH = 512
-"""Deeper nesting is refused rather than left to the recursion limit."""
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -28,15 +26,7 @@ _encode = msgspec.json.Encoder().encode
 
 def why_not_json(text: str) -> str | None:
     """What is wrong with a JSON text, or None. A blank text is not wrong: PARSE_JSON makes it NULL."""
-    if "\\" not in text:
-        try:
-            again = _encode(_decode(text))
-        except (msgspec.DecodeError, msgspec.EncodeError, OverflowError, RecursionError, ValueError):
-            pass
-        else:
-            if text.count('"') == again.count(b'"') and text.count("null") == again.count(b"null"):
-                return None
-    if not text.strip():
+    if _plainly_json(text.encode("utf-8", "surrogatepass")) or not text.strip():
         return None
     try:
         json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant, parse_float=_finite)
@@ -45,6 +35,17 @@ def why_not_json(text: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _plainly_json(text: bytes) -> bool:
+    """The quick way: true only of what is JSON for certain."""
+    if b"\\" in text:
+        return False
+    try:
+        again = _encode(_decode(text))
+    except (msgspec.DecodeError, msgspec.EncodeError, OverflowError, RecursionError, ValueError):
+        return False
+    return text.count(b'"') == again.count(b'"') and text.count(b"null") == again.count(b"null")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,32 +67,31 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _parse(texts: pa.ChunkedArray) -> pa.Array:
-    values = texts.to_pylist()
-    for index, text in enumerate(values):
-        if text is None:
+def _parse(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    blank = False
+    for text in texts.cast(pa.binary()).to_pylist():
+        if text is None or _plainly_json(text):
             continue
-        if wrong := why_not_json(text):
+        if wrong := why_not_json(text.decode()):
             raise ValueError(f"Error parsing JSON: {wrong}")
-        if not text.strip():
-            values[index] = None
-    return pa.array(values, pa.string())
+        blank = blank or not text.strip()
+    return _checked(texts) if blank else texts
 
 
-def _try_parse(texts: pa.ChunkedArray) -> pa.Array:
-    return pa.array(
-        [None if t is None or not t.strip() or why_not_json(t) else t for t in texts.to_pylist()], pa.string()
-    )
+def _checked(texts: pa.ChunkedArray) -> pa.Array:
+    """The texts that are JSON; NULL for the others, and for blank ones."""
+    values = texts.to_pylist()
+    return pa.array([t if t and t.strip() and why_not_json(t) is None else None for t in values], pa.string())
 
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `_caves_strict_json` and `_caves_try_json` known to DuckDB; every cursor shares them."""
-    for name, function in (("_caves_strict_json", _parse), ("_caves_try_json", _try_parse)):
+    for name, function in (("_caves_strict_json", _parse), ("_caves_try_json", _checked)):
         connection.create_function(
             name,
             function,
             ["VARCHAR"],
             "VARCHAR",
-            type="arrow",
-            null_handling="special",  # type: ignore[arg-type,list-item]
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
         )
