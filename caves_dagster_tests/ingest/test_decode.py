@@ -351,7 +351,8 @@ def test_only_the_values_of_a_list_are_accepted(path: str) -> None:
         if path != "event_type":
             assert row(with_field(path, fits))
     sample = next(iter(LISTS[path]))
-    for wrong in (str(sample).lower() + " ", "", 2, True, 1.0, [sample], {}):
+    wrong_values: tuple[Any, ...] = (str(sample).lower() + " ", "", 2, True, 1.0, [sample], {})
+    for wrong in wrong_values:
         assert_refused(path, wrong)
 
 
@@ -549,7 +550,7 @@ _LIKELY_NUMBERS = (
     math.inf,
 )
 _LIKELY_STRINGS = ("", "Blanc", "Rosé", "RESTOCK", "Salon", "x" * 200, "x" * 201, "2026-03-01T10:15:30Z")
-LIKELY_VALUES = st.sampled_from(
+LIKELY_VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [*_LIKELY_NUMBERS, *_LIKELY_STRINGS, "1970-01-01T00:00:00+00:01", None, {}, []]
 )
 PATHS = sorted({*INTEGERS, *AMOUNTS, *STRINGS, *LISTS, *OTHERS, "event_metadata", "event_content"})
