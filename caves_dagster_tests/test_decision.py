@@ -1,0 +1,164 @@
+"""Whether a sensor launches a run: the scenarios."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from caves_dagster.decision import (
+    FIRST_BACK_OFF,
+    HEARTBEAT_MAX_AGE,
+    LONGEST_BACK_OFF,
+    START_MAX_AGE,
+    Gate,
+    RunFacts,
+    gate,
+)
+
+NOW = 1_772_360_000.0
+OPEN = Gate("")
+
+
+def run(
+    status: str, changed: float = 3600.0, heartbeat: float | None = None, run_id: str = "0123456789ab"
+) -> RunFacts:
+    """A run whose status changed, and whose heart last beat, so many seconds ago."""
+    return RunFacts(run_id, status, NOW - changed, None if heartbeat is None else NOW - heartbeat)
+
+
+def failures(count: int, changed: float) -> list[RunFacts]:
+    """Failed runs, newest first, the newest `changed` seconds ago."""
+    return [run("FAILURE", changed + 1000 * index) for index in range(count)]
+
+
+def wait_after(count: int) -> float:
+    """Seconds that nothing is launched after so many failures in a row, to the second."""
+    seconds = 0
+    while gate(failures(count, seconds), NOW).reason:
+        seconds += 1
+    return float(seconds)
+
+
+# --- nothing in the way
+
+
+def test_the_first_run_ever_may_be_launched() -> None:
+    assert gate([], NOW) == OPEN
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "CANCELED"])
+def test_a_run_that_just_ended_well_or_was_cancelled_stands_in_no_way(status: str) -> None:
+    assert gate([run(status, 0)], NOW) == OPEN
+
+
+# --- a run under way
+
+
+@pytest.mark.parametrize("status", ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_nothing_is_launched_while_a_run_is_under_way(status: str) -> None:
+    verdict = gate([run(status, 1, 1)], NOW)
+    assert "01234567" in verdict.reason
+    assert status.lower().replace("_", " ") in verdict.reason
+    assert verdict.dead == ()
+
+
+def test_a_run_under_way_counts_even_when_a_newer_one_has_ended() -> None:
+    assert gate([run("SUCCESS", 1), run("STARTED", 600, 2)], NOW).reason
+
+
+def test_a_started_run_may_take_as_long_as_it_likes_while_its_heart_beats() -> None:
+    verdict = gate([run("STARTED", 86_400, 5)], NOW)
+    assert verdict.reason
+    assert verdict.dead == ()
+
+
+# --- dead runs
+
+
+@pytest.mark.parametrize("status", ["STARTED", "CANCELING"])
+def test_a_started_run_whose_heartbeat_stopped_is_dead_and_makes_way(status: str) -> None:
+    assert gate([run(status, 120, HEARTBEAT_MAX_AGE + 1)], NOW) == Gate("", ("0123456789ab",))
+
+
+def test_a_heartbeat_is_given_its_whole_time() -> None:
+    verdict = gate([run("STARTED", 120, HEARTBEAT_MAX_AGE)], NOW)
+    assert verdict.reason
+    assert verdict.dead == ()
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED"])
+def test_a_run_that_never_came_to_life_is_dead_after_a_while(status: str) -> None:
+    assert gate([run(status, START_MAX_AGE + 1)], NOW) == Gate("", ("0123456789ab",))
+    verdict = gate([run(status, START_MAX_AGE)], NOW)
+    assert verdict.reason
+    assert verdict.dead == ()
+
+
+def test_a_young_heartbeat_keeps_a_run_alive_however_long_ago_it_started() -> None:
+    assert gate([run("STARTED", START_MAX_AGE + 1, 1)], NOW).dead == ()
+
+
+def test_a_queued_run_is_never_dead() -> None:
+    verdict = gate([run("QUEUED", 7 * 86_400)], NOW)
+    assert verdict.reason
+    assert verdict.dead == ()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "CANCELED"])
+def test_a_run_that_has_ended_is_not_dead(status: str) -> None:
+    assert gate([run(status, 3600, 3600)], NOW).dead == ()
+
+
+def test_every_dead_run_is_told_beside_one_that_lives() -> None:
+    runs = [
+        run("STARTED", 500, 2, "alive"),
+        run("STARTED", 500, 90, "dead-1"),
+        run("STARTING", 500, None, "dead-2"),
+    ]
+    verdict = gate(runs, NOW)
+    assert "alive" in verdict.reason
+    assert verdict.dead == ("dead-1", "dead-2")
+
+
+# --- back-off
+
+
+def test_after_a_failure_it_waits() -> None:
+    verdict = gate(failures(1, 4), NOW)
+    assert verdict.reason == f"Waiting another {FIRST_BACK_OFF - 4:.0f} s, because the last run failed."
+    assert verdict.dead == ()
+
+
+def test_the_wait_doubles_with_each_failure_up_to_a_limit() -> None:
+    waits = [wait_after(count) for count in range(1, 11)]
+    assert waits[0] == FIRST_BACK_OFF
+    for shorter, longer in pairwise(waits):
+        assert longer == min(2 * shorter, LONGEST_BACK_OFF)
+    assert waits[-1] == LONGEST_BACK_OFF
+
+
+def test_the_wait_counts_from_the_newest_failure() -> None:
+    runs = [run("FAILURE", FIRST_BACK_OFF * 2 - 1), run("FAILURE", 5)]
+    assert gate(runs, NOW).reason.startswith("Waiting another 1 s, because the last 2 runs failed")
+
+
+def test_a_success_ends_the_back_off() -> None:
+    assert gate([run("SUCCESS", 1), *failures(8, 2)], NOW) == OPEN
+
+
+def test_failures_before_a_success_do_not_count() -> None:
+    runs = [run("FAILURE", FIRST_BACK_OFF + 1), run("SUCCESS", 30), *failures(8, 40)]
+    assert gate(runs, NOW) == OPEN
+
+
+def test_a_cancelled_run_neither_adds_to_the_back_off_nor_ends_it() -> None:
+    cancelled = run("CANCELED", 1)
+    assert gate([cancelled, *failures(1, FIRST_BACK_OFF + 1)], NOW) == OPEN
+    assert "the last 2 runs" in gate([cancelled, run("FAILURE", 2), cancelled, run("FAILURE", 9)], NOW).reason
+
+
+def test_a_dead_run_is_told_while_it_waits_after_failures() -> None:
+    verdict = gate([run("STARTED", 200, 200, "dead"), *failures(1, 1)], NOW)
+    assert verdict.reason.startswith("Waiting")
+    assert verdict.dead == ("dead",)
