@@ -129,7 +129,11 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksD
 
 
 def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
-    metadata: dict[str, Any] = {"figures": dg.MetadataValue.md(markdown_table(outcome.rows))}
+    offending = sum(int(row["OFFENDING"]) for row in outcome.rows)
+    metadata: dict[str, Any] = {
+        "offending": offending,
+        "figures": dg.MetadataValue.md(markdown_table(outcome.rows)),
+    }
     if outcome.offending_keys:
         metadata["offending_keys"] = dg.MetadataValue.md(
             "\n".join(f"- {line}" for line in outcome.offending_keys)

@@ -9,12 +9,14 @@ from rich.console import Console
 
 from caves_dagster.settings import load_settings
 from caves_dagster.shops import find_shop, shops
-from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 
 def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None) -> None:
     """Create the schemas, tables, streams and views that are missing. Nothing is replaced but views."""
+    # The connector takes most of a second to import: not for the sake of another command.
+    from caves_dagster.warehouse.connection import Warehouse
+    from caves_dagster.warehouse.scripts import set_up
+
     settings = load_settings()
     chosen = [find_shop(settings, shop)] if shop else shops(settings)
     console = Console(soft_wrap=True, highlight=False)

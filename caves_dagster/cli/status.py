@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,8 +12,9 @@ from rich.table import Table
 
 from caves_dagster.settings import load_settings
 from caves_dagster.shops import find_shop, shops
-from caves_dagster.status import RunStatus, ShopStatus, last_runs, shop_status
-from caves_dagster.warehouse.connection import Warehouse
+
+if TYPE_CHECKING:
+    from caves_dagster.status import RunStatus, ShopStatus
 
 
 def status(
@@ -21,6 +22,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Show positions, watermarks and lag per partition, rows per table and stream, and the last runs."""
+    from caves_dagster.status import last_runs, shop_status
+    from caves_dagster.warehouse.connection import Warehouse
+
     settings = load_settings()
     chosen = [find_shop(settings, shop)] if shop else shops(settings)
     with Warehouse(settings.snowflake) as warehouse:

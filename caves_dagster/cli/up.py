@@ -23,8 +23,6 @@ from caves_dagster.local.server import HOST, State
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops import shops
-from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 
 def up(
@@ -32,6 +30,9 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
 ) -> None:
     """Start the platform, a live producer and the Dagster UI; Ctrl-C stops everything it started."""
+    from caves_dagster.warehouse.connection import Warehouse
+    from caves_dagster.warehouse.scripts import set_up
+
     console = Console(soft_wrap=True, highlight=False)
     if not ports.is_free(HOST, port):
         raise PlatformError(f"Port {port} is taken by another program.", "Choose another one with --port.")

@@ -45,7 +45,7 @@ class Watermarks:
 class TopicState:
     """A topic at one moment.
 
-    `topic_id` is empty where the broker has none (the embedded broker, Kafka before 2.8).
+    `topic_id` is empty where the broker has none (Kafka before 2.8).
     """
 
     cluster_id: str
@@ -100,24 +100,27 @@ class KafkaClient:
             self._admin = AdminClient(client_config(self.settings))
         timeout = self.settings.timeout_seconds
         try:
-            metadata = self._admin.list_topics(topic, timeout=timeout)
-            found = metadata.topics.get(topic)
-            if found is None or found.error is not None:
-                raise self._topic_error(topic, None if found is None else found.error)
-            partitions = [TopicPartition(topic, number) for number in found.partitions]
+            cluster = self._admin.describe_cluster(request_timeout=timeout).result()
+            described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)
+            found = described[topic].result()
+            partitions = [TopicPartition(topic, info.id) for info in found.partitions]
             low = self._offsets(partitions, _EARLIEST)
             end = self._offsets(partitions, _LATEST)
-            topic_id = self._topic_id(topic)
         except KafkaException as error:
             self._admin = None
+            if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise TopicNotFound(
+                    f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
+                    "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
+                ) from error
             raise self._unreachable(error) from error
-        if not metadata.cluster_id:
+        if not cluster.cluster_id:
             raise KafkaUnreachable(
                 f"The broker at {self.settings.bootstrap_servers} gave no cluster id.",
                 "It may still be starting: try again in a few seconds.",
             )
         marks = {number: Watermarks(low[number], end[number]) for number in sorted(low)}
-        return TopicState(str(metadata.cluster_id), topic, topic_id, marks)
+        return TopicState(str(cluster.cluster_id), topic, _topic_id(found.topic_id), marks)
 
     def record_timestamps(self, topic: str, offsets: Mapping[int, int]) -> dict[int, int | None]:
         """Timestamp (ms) of the record at each offset, or None where there is no record any more."""
@@ -170,32 +173,15 @@ class KafkaClient:
         )
         return {partition.partition: future.result().offset for partition, future in futures.items()}
 
-    def _topic_id(self, topic: str) -> str:
-        """The topic's id, or "" where the broker does not know ids (its metadata protocol is older)."""
-        assert self._admin is not None
-        futures = self._admin.describe_topics(
-            TopicCollection([topic]), request_timeout=self.settings.timeout_seconds
-        )
-        try:
-            identifier = futures[topic].result().topic_id
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
-                return ""
-            raise
-        bits = (identifier.get_most_significant_bits(), identifier.get_least_significant_bits())
-        return str(identifier) if any(bits) else ""
-
-    def _topic_error(self, topic: str, error: KafkaError | None) -> Exception:
-        if error is None or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-            return TopicNotFound(
-                f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
-                "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
-            )
-        return self._unreachable(KafkaException(error))
-
     def _unreachable(self, error: KafkaException | None) -> KafkaUnreachable:
         reason = error.args[0].str() if error is not None else "no answer in time"
         return KafkaUnreachable(
             f"Kafka at {self.settings.bootstrap_servers} cannot be reached ({reason}).",
             "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
         )
+
+
+def _topic_id(identifier: Any) -> str:
+    """The id as text, "" for the zero id of a broker that has none."""
+    bits = (identifier.get_most_significant_bits(), identifier.get_least_significant_bits())
+    return str(identifier) if any(bits) else ""

@@ -12,6 +12,10 @@ from caves_dagster.shop import Shop
 from caves_dagster.warehouse.scripts import setup_sql
 
 
+# The parser's spelling of some types, and Snowflake's documentation's.
+_SPELLING = {"INT": "INTEGER", "TIMESTAMPLTZ": "TIMESTAMP_LTZ", "TIMESTAMPNTZ": "TIMESTAMP_NTZ"}
+
+
 @dataclass(frozen=True)
 class Column:
     """One column as its CREATE TABLE gives it."""
@@ -59,4 +63,4 @@ def _column(definition: exp.ColumnDef) -> Column:
     comment = next((c.this.name for c in constraints if isinstance(c, exp.CommentColumnConstraint)), "")
     not_null = any(isinstance(c, exp.NotNullColumnConstraint) for c in constraints)
     kind = definition.kind.sql(dialect="snowflake") if definition.kind is not None else ""
-    return Column(definition.name.upper(), kind, comment, not not_null)
+    return Column(definition.name.upper(), _SPELLING.get(kind, kind), comment, not not_null)

@@ -1,0 +1,25 @@
+"""The way of an event, by hand: topic, RAW, staging, production, checks."""
+
+from __future__ import annotations
+
+from caves_dagster.assets.transformation import transform
+from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.ingest.run import Ingestion
+from caves_dagster_tests.conftest import Caves
+
+
+def test_every_event_reaches_production_and_every_invalid_one_is_a_dead_letter(caves: Caves) -> None:
+    messages = caves.events(2000, invalid_rate=0.1)
+    invalid = sum(message.event_id is None for message in messages)
+    caves.publish(messages)
+
+    report = Ingestion(caves.settings, caves.shop, caves.kafka, caves.warehouse, "test").run()
+    for step in caves.shop.transformations:
+        transform(caves.warehouse, caves.shop, step)
+
+    assert (report.landed, report.dead) == (2000 - invalid, invalid)
+    assert caves.count("RAW_DATA.DEAD_LETTER_EVENTS") == invalid > 100
+    produced = caves.count("PRODUCTION.ORDERS") + caves.count("PRODUCTION.INVENTORY_HISTORY")
+    assert produced == 2000 - invalid
+    for check in shop_checks(caves.shop):
+        assert run_check(caves.warehouse, caves.shop, check).status == "PASS"
