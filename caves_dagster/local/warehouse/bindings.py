@@ -1,7 +1,7 @@
 """Bind values of `?` placeholders, written into the statement as literals before it is parsed.
 
-The client sends each with its Snowflake type. Literals, because fakesnow and the parts of this server read their
-arguments (a stage's name, IDENTIFIER(?), ON_ERROR = ?) from the tree.
+The client sends each with its Snowflake type. Literals, because fakesnow and the parts of this server read
+their arguments (a stage's name, IDENTIFIER(?), ON_ERROR = ?) from the tree.
 """
 
 from __future__ import annotations

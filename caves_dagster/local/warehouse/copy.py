@@ -1,7 +1,8 @@
 """COPY INTO a table from Parquet on an internal stage: one INSERT a file, all or nothing.
 
-`$1:NAME` is the file's column of that name, NULL where the file has none. A value that is refused fails the whole
-statement; the file is then searched for the first row at fault, so that the error names file, row and column.
+`$1:NAME` is the file's column of that name, NULL where the file has none. A value that is refused fails the
+whole statement; the file is then searched for the first row at fault, so that the error names file, row and
+column.
 """
 
 from __future__ import annotations
@@ -208,9 +209,7 @@ def _over_file(
         if keys[0] not in present:
             node.replace(exp.Null())
             continue
-        column: exp.Expr = exp.column(
-            keys[0], table=exp.to_identifier(_ALIAS, quoted=True), quoted=True
-        )
+        column: exp.Expr = exp.column(keys[0], table=exp.to_identifier(_ALIAS, quoted=True), quoted=True)
         if len(keys) > 1:
             path = exp.JSONPath(
                 expressions=[exp.JSONPathRoot(), *[exp.JSONPathKey(this=k) for k in keys[1:]]]

@@ -1,7 +1,7 @@
 """CREATE, ALTER, DROP and COMMENT: what DuckDB has no word for goes to the hidden metadata.
 
-VARCHAR(n) and BINARY(n) become CHECK constraints, so that every way of writing obeys them. PRIMARY KEY, UNIQUE
-and FOREIGN KEY are recorded but not enforced, and a key column is NOT NULL: as in Snowflake.
+VARCHAR(n) and BINARY(n) become CHECK constraints, so that every way of writing obeys them. PRIMARY KEY,
+UNIQUE and FOREIGN KEY are recorded but not enforced, and a key column is NOT NULL: as in Snowflake.
 """
 
 from __future__ import annotations

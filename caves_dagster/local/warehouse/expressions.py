@@ -49,7 +49,8 @@ def _parse_json(node: exp.Expr) -> exp.Expr:
 def _check_text(operand: exp.Expr, target: str) -> exp.Expr:
     """The operand of a TRY_ function, which Snowflake refuses where it is a VARIANT."""
     inner = operand.unnest() if isinstance(operand, exp.Paren) else operand
-    if isinstance(inner, exp.JSONExtract | exp.ParseJSON | exp.Bracket | exp.ToVariant):
+    variant = isinstance(inner, exp.Cast) and inner.to.is_type("VARIANT", "OBJECT", "ARRAY", "JSON")
+    if variant or isinstance(inner, exp.JSONExtract | exp.ParseJSON | exp.Bracket | exp.ToVariant):
         raise StatementError(
             "SQL compilation error:\n"
             f"Function TRY_CAST cannot be used with arguments of types VARIANT and {target}",
@@ -181,10 +182,10 @@ def to_timestamp(node: exp.Expr) -> exp.Expr:
 
 
 RULES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (
-    _parse_json,
     _try_number,
     _to_timestamp,
     _try_cast,
+    _parse_json,
     _cast_to_text,
     _to_binary,
     _ratio_to_report,

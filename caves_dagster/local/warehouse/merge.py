@@ -1,8 +1,9 @@
-"""MERGE: the joined rows and what becomes of each go into a temporary table, then are applied clause by clause.
+"""MERGE: the joined rows and what becomes of each go into a temporary table, then are applied clause by
+clause.
 
-Not DuckDB's own MERGE: it does not run on a table with triggers, which is a table with streams, and it takes
-duplicate source rows without a word. The join is computed once, the check for duplicates and the counts come from
-its result, and everything happens in one transaction.
+Not DuckDB's own MERGE: it does not run on a table with triggers, which is a table with streams, and it
+takes duplicate source rows without a word. The join is computed once, the check for duplicates and the
+counts come from its result, and everything happens in one transaction.
 """
 
 from __future__ import annotations

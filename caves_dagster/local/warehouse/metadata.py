@@ -1,10 +1,10 @@
 """What each database keeps about itself, beside DuckDB's own catalogue, in its hidden schema.
 
-`objects` holds a row for each schema, table, view, stage, stream and file format (comment, creation time, options),
-`columns` what a column was declared as (DuckDB has one type where Snowflake has OBJECT, ARRAY and VARIANT, or
-TIMESTAMP_LTZ and TIMESTAMP_TZ) with its comment and key, `loads` which files COPY has loaded. They live in
-the database they describe, so they change in the same transaction as it and travel with its file. The views
-are INFORMATION_SCHEMA's.
+`objects` holds a row for each schema, table, view, stage, stream and file format (comment, creation time,
+options), `columns` what a column was declared as (DuckDB has one type where Snowflake has OBJECT, ARRAY and
+VARIANT, or TIMESTAMP_LTZ and TIMESTAMP_TZ) with its comment and key, `loads` which files COPY has loaded.
+They live in the database they describe, so they change in the same transaction as it and travel with its
+file. The views are INFORMATION_SCHEMA's.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ SELECT c.database_name AS TABLE_CATALOG, c.schema_name AS TABLE_SCHEMA, c.table_
     CASE WHEN c.full_type LIKE 'TIME%' THEN 9 END AS DATETIME_PRECISION,
     'NO' AS IS_IDENTITY, c.comment AS COMMENT, coalesce(c.is_key, false) AS IS_KEY, c.full_type AS FULL_TYPE
 FROM (
-    SELECT d.*, m.comment, m.is_key, coalesce(m.declared, _caves_type_name(d.data_type)) AS full_type,
+    SELECT d.* EXCLUDE (comment), m.comment, m.is_key, coalesce(m.declared, _caves_type_name(d.data_type)) AS full_type,
         try_cast(regexp_extract(coalesce(m.declared, d.data_type), '\\((\\d+)', 1) AS BIGINT) AS size
     FROM duckdb_columns() d
     LEFT JOIN {h}.columns m

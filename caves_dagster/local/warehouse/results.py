@@ -187,7 +187,9 @@ def _snowflake_array(column: pa.ChunkedArray, kind: str) -> pa.Array:
 def _timestamp(array: pa.Array) -> pa.Array:
     """Snowflake's struct of seconds and nanoseconds. The mask matters: without it NULL reads as 1970."""
     mask = array.is_null()
-    micros = array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64()).fill_null(0).to_numpy()
+    micros = (
+        array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64()).fill_null(0).to_numpy()
+    )
     seconds, rest = np.divmod(micros, 1_000_000)
     parts = [pa.array(seconds, pa.int64()), pa.array((rest * 1000).astype(np.int32), pa.int32())]
     fields = [pa.field("epoch", pa.int64(), False), pa.field("fraction", pa.int32(), False)]

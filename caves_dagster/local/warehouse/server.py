@@ -1,8 +1,8 @@
 """The HTTP face of the warehouse: the requests a Snowflake connector makes.
 
-Every answer to a statement is HTTP 200; a failure is `success: false` with Snowflake's number. (To the connector a
-5xx is a reason to send the statement again.) It still re-sends when the network fails: a request id that
-was seen is answered with what it was answered before, and not run again.
+Every answer to a statement is HTTP 200; a failure is `success: false` with Snowflake's number. (To the
+connector a 5xx is a reason to send the statement again.) It still re-sends when the network fails: a
+request id that was seen is answered with what it was answered before, and not run again.
 """
 
 from __future__ import annotations

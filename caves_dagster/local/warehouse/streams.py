@@ -1,16 +1,16 @@
 """Append-only streams on DuckDB: a trigger on the table fills a hidden queue a stream, a view shows it.
 
 Every insert into the table also appends to the queue, in the same transaction; DML that reads the view
-deletes, just before COMMIT, the rows it saw. Repeatable reads, rollback, rows in flight and several streams on a
-table follow from DuckDB's snapshots, and two consumers at once from its conflict on the deletes: the second one's
-COMMIT fails with 625.
+deletes, just before COMMIT, the rows it saw. Repeatable reads, rollback, rows in flight and several streams
+on a table follow from DuckDB's snapshots, and two consumers at once from its conflict on the deletes: the
+second one's COMMIT fails with 625.
 
 A row carries the mark of the transaction that wrote it. The view hides a transaction's own rows from it, so
 they are not consumed unseen: they stay in the stream for the next consumer.
 
 Where this differs from Snowflake:
-- Every stream is append-only, whatever it was declared as; METADATA$ACTION is always INSERT. One that is declared
-  otherwise, or on a view, is refused.
+- Every stream is append-only, whatever it was declared as; METADATA$ACTION is always INSERT. One that is
+  declared otherwise, or on a view, is refused.
 - METADATA$ROW_ID is unique but differs between the streams of one table.
 - A stream does not go stale with time; STALE_AFTER is always 14 days ahead. It goes stale when its table is
   dropped or replaced, and then cannot be read.

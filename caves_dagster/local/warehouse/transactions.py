@@ -4,8 +4,8 @@
                        └── reaped, aborted, or a statement failed ──▶ ended ── ROLLBACK / COMMIT ──▶ none
 
 DuckDB drops a transaction on any error, so a failed statement ends it whatever TRANSACTION_ABORT_ON_ERROR
-says. In state `ended` every statement fails with 625 until the client closes the transaction; COMMIT fails too,
-so that nobody believes in rows that are not there.
+says. In state `ended` every statement fails with 625 until the client closes the transaction; COMMIT fails
+too, so that nobody believes in rows that are not there.
 """
 
 from __future__ import annotations

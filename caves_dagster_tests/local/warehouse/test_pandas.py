@@ -20,7 +20,9 @@ def _frame() -> pd.DataFrame:
             "PRICE": [18.5, float("nan"), -0.25],
             "NAME": ["Chardonnay Réserve 🥂", None, "it's"],
             "DAY": [dt.date(2025, 1, 1), None, dt.date(1999, 12, 31)],
-            "AT": pd.to_datetime(["2025-01-01T10:00:00.123456Z", None, "2025-06-01T00:00:00.000000Z"], utc=True),
+            "AT": pd.to_datetime(
+                ["2025-01-01T10:00:00.123456Z", None, "2025-06-01T00:00:00.000000Z"], utc=True
+            ),
             "OK": [True, False, True],
         }
     )
@@ -28,7 +30,13 @@ def _frame() -> pd.DataFrame:
 
 def test_write_pandas_creates_the_table_and_its_rows_come_back(sql: Sql, schema: str) -> None:
     done, _, rows, _ = write_pandas(
-        sql.connection, _frame(), "T", database=DATABASE, schema=schema, auto_create_table=True, use_logical_type=True
+        sql.connection,
+        _frame(),
+        "T",
+        database=DATABASE,
+        schema=schema,
+        auto_create_table=True,
+        use_logical_type=True,
     )
     assert (done, rows) == (True, 3)
     found = sql("SELECT * FROM T ORDER BY ID")
@@ -46,7 +54,13 @@ def test_write_pandas_creates_the_table_and_its_rows_come_back(sql: Sql, schema:
 def test_write_pandas_overwrites(sql: Sql, schema: str) -> None:
     for frame in (_frame(), _frame().head(1)):
         write_pandas(
-            sql.connection, frame, "T", schema=schema, auto_create_table=True, overwrite=True, use_logical_type=True
+            sql.connection,
+            frame,
+            "T",
+            schema=schema,
+            auto_create_table=True,
+            overwrite=True,
+            use_logical_type=True,
         )
     assert sql.one("SELECT COUNT(*) FROM T") == 1
     write_pandas(sql.connection, _frame().head(2), "T", schema=schema, overwrite=True, use_logical_type=True)
@@ -55,7 +69,9 @@ def test_write_pandas_overwrites(sql: Sql, schema: str) -> None:
 
 def test_frames_are_fetched_with_the_types_snowflake_gives(sql: Sql) -> None:
     sql("CREATE TABLE T (i INTEGER, d NUMBER(10,2), t TIMESTAMP_NTZ, z TIMESTAMP_TZ, s VARCHAR, b BOOLEAN)")
-    sql("INSERT INTO T VALUES (1, 2.50, '2025-01-01', '2025-01-01T00:00:00Z', 'é', TRUE), (2, NULL, NULL, NULL, NULL, NULL)")
+    sql(
+        "INSERT INTO T VALUES (1, 2.50, '2025-01-01', '2025-01-01T00:00:00Z', 'é', TRUE), (2, NULL, NULL, NULL, NULL, NULL)"
+    )
     frame = sql.cursor.execute("SELECT * FROM T ORDER BY i").fetch_pandas_all()
     assert list(frame.columns) == ["I", "D", "T", "Z", "S", "B"]
     assert frame["I"].tolist() == [1, 2]
@@ -114,7 +130,9 @@ def test_the_pandas_io_manager_round_trips_a_table_and_its_daily_partitions(
         return wines
 
     def run(asset: Any, **options: Any) -> None:
-        assert dg.materialize([wines, copied, sales], selection=[asset], resources={"io_manager": manager}, **options).success
+        assert dg.materialize(
+            [wines, copied, sales], selection=[asset], resources={"io_manager": manager}, **options
+        ).success
 
     with dg.DagsterInstance.ephemeral() as instance:
         run(wines, instance=instance)

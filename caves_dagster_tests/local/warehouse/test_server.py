@@ -95,7 +95,9 @@ def test_a_wrong_password_is_refused_at_once(server: Server) -> None:
 
 def test_a_session_starts_in_the_database_asked_for(connect: Callable[..., Any]) -> None:
     sql = Sql(connect(session_parameters={"LOCK_TIMEOUT": 30, "TRANSACTION_ABORT_ON_ERROR": True}))
-    assert sql("SELECT CURRENT_DATABASE(), CURRENT_SCHEMA(), CURRENT_USER()") == [(DATABASE, "PUBLIC", "CAVES")]
+    assert sql("SELECT CURRENT_DATABASE(), CURRENT_SCHEMA(), CURRENT_USER()") == [
+        (DATABASE, "PUBLIC", "CAVES")
+    ]
     assert sql.one("SELECT CURRENT_SESSION()") == str(sql.connection.session_id)
     values = {row[0]: row[1] for row in sql("SHOW PARAMETERS IN SESSION")}
     assert (values["LOCK_TIMEOUT"], values["TRANSACTION_ABORT_ON_ERROR"]) == ("30", "true")
@@ -136,7 +138,9 @@ def test_an_occupied_port_is_one_clear_line(own_server: Server) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run(own_server.command("--port", str(port)), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            own_server.command("--port", str(port)), capture_output=True, text=True, timeout=30
+        )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"127.0.0.1:{port} is taken" in done.stderr
