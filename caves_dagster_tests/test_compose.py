@@ -1,0 +1,85 @@
+"""docker-compose.yml: what can be said of it without Docker."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+import yaml
+
+from caves_dagster.settings import PROJECT_ROOT, KafkaEndpoint, KafkaSettings
+
+_PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+([-.][a-z0-9.]+)?")
+_LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return parsed
+
+
+def option(service: dict[str, Any], name: str) -> str:
+    """The value of a command-line option."""
+    command: list[str] = service["command"]
+    return command[command.index(name) + 1]
+
+
+def created_topics(compose: dict[str, Any]) -> dict[str, int]:
+    """Partitions by topic, as the one-shot service creates them."""
+    (script,) = compose["services"]["topics"]["command"]
+    words = [shlex.split(line) for line in script.splitlines()]
+    return {
+        line[3]: int(line[line.index("--partitions") + 1])
+        for line in words
+        if line[:3] == ["rpk", "topic", "create"]
+    }
+
+
+def test_every_image_is_pinned_to_a_full_version(compose: dict[str, Any]) -> None:
+    images = {name: service["image"] for name, service in compose["services"].items()}
+    assert {name for name, image in images.items() if not _PINNED.fullmatch(image)} == set()
+
+
+def test_every_port_is_published_on_loopback_only(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert sorted(ports) == ["127.0.0.1:19092:19092", "127.0.0.1:8080:8080"]
+    assert [port for port in ports if not _LOOPBACK.fullmatch(port)] == []
+    assert [name for name, service in compose["services"].items() if "network_mode" in service] == []
+
+
+def test_the_broker_names_addresses_that_its_clients_reach(compose: dict[str, Any]) -> None:
+    redpanda = compose["services"]["redpanda"]
+    listens = dict(item.split("://") for item in option(redpanda, "--kafka-addr").split(","))
+    advertised = dict(item.split("://") for item in option(redpanda, "--advertise-kafka-addr").split(","))
+    assert listens == {"internal": "0.0.0.0:9092", "external": "0.0.0.0:19092"}
+    assert advertised == {"internal": "redpanda:9092", "external": KafkaEndpoint().bootstrap_servers}
+    assert compose["services"]["console"]["environment"]["KAFKA_BROKERS"] == advertised["internal"]
+    assert compose["services"]["topics"]["environment"]["RPK_BROKERS"] == advertised["internal"]
+
+
+def test_topics_are_created_by_name_and_never_by_accident(compose: dict[str, Any]) -> None:
+    assert option(compose["services"]["redpanda"], "--set") == "redpanda.auto_create_topics_enabled=false"
+    assert created_topics(compose) == {"$$SALES_TOPIC": 6, "orders_topic": 3}
+    default = KafkaSettings.model_fields["topic_name"].default
+    assert compose["services"]["topics"]["environment"]["SALES_TOPIC"] == f"${{KAFKA_TOPIC_NAME:-{default}}}"
+
+
+def test_whatever_needs_the_broker_waits_until_it_is_healthy(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert services["redpanda"]["healthcheck"]["test"]
+    for name in services.keys() - {"redpanda"}:
+        assert services[name]["depends_on"]["redpanda"]["condition"] == "service_healthy", name
+
+
+def test_records_are_kept_in_a_volume(compose: dict[str, Any]) -> None:
+    (mount,) = compose["services"]["redpanda"]["volumes"]
+    volume, _, path = mount.partition(":")
+    assert volume in compose["volumes"]
+    assert path == "/var/lib/redpanda/data"
+
+
+def test_the_one_shot_service_ends(compose: dict[str, Any]) -> None:
+    assert compose["services"]["topics"]["restart"] == "no"
