@@ -68,13 +68,15 @@ class Contract:
     Attributes:
         columns: the raw table's columns that come out of the message, name to Arrow type
             ("string" or "int64"); Kafka's position and the ingestion time are added by the machinery.
-        decode: the message's bytes to a row in the order of `columns`. It gets JSON text already known to
-            be valid UTF-8 without duplicate keys or numbers out of range, and raises `InvalidEvent` or
-            msgspec's ValidationError for everything the contract refuses.
+        event: the msgspec struct (or union of tagged structs) of a valid event. Fields it does not name are
+            accepted.
+        row: the typed event and the message's bytes to a row in the order of `columns`; raises
+            `InvalidEvent` for what a type cannot tell.
     """
 
     columns: Mapping[str, str]
-    decode: Callable[[bytes], tuple[Any, ...]]
+    event: Any
+    row: Callable[[Any, bytes], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)

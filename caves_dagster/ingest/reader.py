@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,11 +27,6 @@ class KafkaMessage(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of key and value."""
-        return len(self.key or b"") + len(self.value or b"")
 
 
 @dataclass
@@ -128,8 +123,7 @@ def _fill(
                 )
             continue
         deadline = time.monotonic() + stall_seconds
-        for message in received:
-            _take(message, plan.goal, position, pending, batch)
+        _take(received, plan.goal, position, pending, batch)
         done = [p for p in position if p in pending and position[p] >= plan.goal[p]]
         for partition in done:
             del pending[partition]
@@ -138,34 +132,34 @@ def _fill(
 
 
 def _take(
-    message: Any, goal: Mapping[int, int], position: dict[int, int], pending: Mapping[int, int], batch: Read
+    received: Sequence[Any],
+    goal: Mapping[int, int],
+    position: dict[int, int],
+    pending: Mapping[int, int],
+    batch: Read,
 ) -> None:
-    """Account for one message or end-of-partition event."""
-    error = message.error()
-    partition = message.partition()
-    if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        raise KafkaException(error)
-    # A partition that is done may still have messages in the consumer's queue.
-    if partition not in pending or position[partition] >= goal[partition]:
-        return
-    progress = batch.progress.setdefault(partition, Progress(position[partition], position[partition]))
-    offset = message.offset()
-    if error is None and offset < goal[partition]:
-        kind, timestamp = message.timestamp()
-        taken = KafkaMessage(
-            message.topic(),
-            partition,
-            offset,
-            timestamp if kind and timestamp >= 0 else None,
-            message.key(),
-            message.value(),
-            message.headers() or [],
-        )
-        batch.messages.append(taken)
-        batch.bytes += taken.size
-        position[partition] = offset + 1
-        progress.last_record_offset = offset
-        progress.last_record_timestamp_ms = taken.timestamp_ms
-    elif offset >= goal[partition]:
-        position[partition] = goal[partition]
-    progress.end = position[partition]
+    """Account for messages and end-of-partition events."""
+    for message in received:
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        partition, offset = message.partition(), message.offset()
+        # A partition that is done may still have messages in the consumer's queue.
+        if partition not in pending or position[partition] >= goal[partition]:
+            continue
+        progress = batch.progress.get(partition)
+        if progress is None:
+            progress = batch.progress[partition] = Progress(position[partition], position[partition])
+        if error is None and offset < goal[partition]:
+            kind, timestamp = message.timestamp()
+            key, value = message.key(), message.value()
+            known = timestamp if kind and timestamp >= 0 else None
+            batch.messages.append(
+                KafkaMessage(message.topic(), partition, offset, known, key, value, message.headers() or [])
+            )
+            batch.bytes += len(key or b"") + len(value or b"")
+            progress.last_record_offset = offset
+            progress.last_record_timestamp_ms = known
+            position[partition] = progress.end = offset + 1
+        elif offset >= goal[partition]:
+            position[partition] = progress.end = goal[partition]

@@ -236,12 +236,41 @@ def test_a_path_is_not_taken_from_the_text_of_the_event() -> None:
 
 
 def test_a_path_to_a_key_of_another_contract_is_its_object() -> None:
-    typed = msgspec.json.Decoder(dict[str, dict[int, int]])
-    contract = Contract({"A": "int64"}, lambda value: (typed.decode(value)["a"][1],))
+    contract = Contract({"A": "int64"}, dict[str, dict[int, int]], lambda event, value: (event["a"][1],))
     assert row(b'{"a": {"1": 5}}', contract) == {"A": 5}
     with pytest.raises(InvalidEvent) as caught:
         row(b'{"a": {"one": 5}}', contract)
     assert (caught.value.failure_class, caught.value.path) == ("CONTRACT", "$[...]")
+
+
+class _Optional(msgspec.Struct):
+    a: int
+    b: int = 0
+
+
+class _Dated(msgspec.Struct):
+    a: int
+    b: datetime
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        # Written again it has `b` too: as many colons as with the key that stands twice.
+        (_Optional, b'{"a": 1, "a": 1}'),
+        # Written again the offset has a colon more.
+        (_Dated, b'{"a": 1, "a": 1, "b": "2026-01-01T10:00:00+0200"}'),
+        # The escape hides a colon.
+        (CONTRACT.event, encoded(ORDER).replace(b'{"event_id"', b'{"source":"\\u003a","event_id"')),
+    ],
+)
+def test_a_key_that_stands_twice_is_found_where_counting_colons_would_not_find_it(
+    kind: Any, value: bytes
+) -> None:
+    contract = Contract({"A": "int64"}, kind, lambda event, value: (1,))
+    with pytest.raises(InvalidEvent) as caught:
+        row(value, contract)
+    assert caught.value.failure_class == "DUPLICATE_KEY"
 
 
 # --- types and ranges, field by field
