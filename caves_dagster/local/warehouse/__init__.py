@@ -26,7 +26,7 @@ Transactions
 - An open transaction whose client is silent for 10 s (an option) is rolled back; on Snowflake it takes
   hours, or somebody who waits for its lock.
 - One transaction writes to one database.
-- TRUNCATE can be rolled back.
+- TRUNCATE belongs to its transaction and can be rolled back; rely on neither, write DELETE.
 
 Data
 - Time zone UTC only; timestamps have microseconds. INTEGER and NUMBER(38, 0) have 64 bits.

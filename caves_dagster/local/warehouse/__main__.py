@@ -73,7 +73,7 @@ def serve(options: argparse.Namespace) -> None:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                timeout_keep_alive=3600,  # a connection closed under a client would have its statement sent again
+                timeout_keep_alive=3600,  # one closed under a client would have its statement sent again
                 timeout_graceful_shutdown=5,
             )
             host, port = listener.getsockname()[:2]

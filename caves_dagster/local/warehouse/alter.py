@@ -1,4 +1,4 @@
-"""ALTER TABLE. DuckDB alters no table that has triggers, so streams are taken off it and put back around it."""
+"""ALTER TABLE. DuckDB alters no table that has triggers: streams are taken off it and put back afterwards."""
 
 from __future__ import annotations
 

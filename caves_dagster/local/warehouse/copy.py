@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _ALIAS = "_caves_file"
 _COLUMNS = {
-    "file": "VARCHAR", "status": "VARCHAR", "rows_parsed": "BIGINT", "rows_loaded": "BIGINT", "error_limit": "BIGINT",
-    "errors_seen": "BIGINT", "first_error": "VARCHAR", "first_error_line": "BIGINT",
+    "file": "VARCHAR", "status": "VARCHAR", "rows_parsed": "BIGINT", "rows_loaded": "BIGINT",
+    "error_limit": "BIGINT", "errors_seen": "BIGINT", "first_error": "VARCHAR", "first_error_line": "BIGINT",
     "first_error_character": "BIGINT", "first_error_column_name": "VARCHAR",
 }  # fmt: skip
 
@@ -114,8 +114,8 @@ class _Load:
 
     def _loaded_before(self, tag: str) -> bool:
         sql = (
-            f"SELECT 1 FROM {quote(self.table.database)}.{HIDDEN}.loads WHERE schema_name = ? AND table_name = ? "
-            "AND file_name = ? AND etag = ? AND last_load_time > now() - INTERVAL 64 DAY"
+            f"SELECT 1 FROM {quote(self.table.database)}.{HIDDEN}.loads WHERE schema_name = ? "
+            "AND table_name = ? AND file_name = ? AND etag = ? AND last_load_time > now() - INTERVAL 64 DAY"
         )
         values = [self.table.schema, self.table.name, self.label, tag]
         return self.session.cursor.execute(sql, values).fetchall() != []
@@ -167,7 +167,8 @@ class _Load:
                 return StatementError("NULL result in a non-nullable column", 100072, "22000")
             return None
         too_long = self._read(
-            f"SELECT left(x::VARCHAR, 100) FROM (SELECT {probe} AS x {part}) WHERE {function}(x) > {size} LIMIT 1"
+            f"SELECT left(x::VARCHAR, 100) FROM (SELECT {probe} AS x {part}) "
+            f"WHERE {function}(x) > {size} LIMIT 1"
         )
         if too_long:
             message = f"String '{too_long[0][0]}' is too long and would be truncated"
@@ -222,9 +223,10 @@ def _over_file(
 def _matched(table: Name, names: list[str], present: list[str], options: Options) -> exp.Select:
     if options.match == "NONE":
         raise StatementError(
-            "SQL compilation error:\nPARQUET file format can produce one and only one column of type variant, object, "
-            "or array. Load data into separate columns using the MATCH_BY_COLUMN_NAME copy option or copy with "
-            "transformation.",
+            "SQL compilation error:\nPARQUET file format can produce one and only one column of type "
+            "variant, "
+            "object, or array. Load data into separate columns using the MATCH_BY_COLUMN_NAME copy option or "
+            "copy with transformation.",
             2019,
             "0A000",
         )

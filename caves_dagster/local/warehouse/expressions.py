@@ -98,9 +98,10 @@ def _text(operand: exp.Expr) -> exp.Expr:
 
 # Longest first: FF3 before FF, HH24 before MM's neighbours.
 _FORMATS = (
-    ("YYYY", "%Y"), ("HH24", "%H"), ("HH12", "%I"), ("MMMM", "%B"), ("FF9", "%n"), ("FF6", "%f"), ("FF3", "%g"),
-    ("MON", "%b"), ("DY", "%a"), ("YY", "%y"), ("MM", "%m"), ("DD", "%d"), ("HH", "%H"), ("MI", "%M"), ("SS", "%S"),
-    ("FF", "%n"), ("AM", "%p"), ("PM", "%p"),
+    ("YYYY", "%Y"), ("HH24", "%H"), ("HH12", "%I"), ("MMMM", "%B"), ("FF9", "%n"), ("FF6", "%f"),
+    ("FF3", "%g"), ("MON", "%b"), ("DY", "%a"), ("YY", "%y"), ("MM", "%m"), ("DD", "%d"), ("HH",
+        "%H"), ("MI", "%M"),
+    ("SS", "%S"), ("FF", "%n"), ("AM", "%p"), ("PM", "%p"),
 )  # fmt: skip
 _DECODERS = {"UTF-8": "decode", "UTF8": "decode", "BASE64": "to_base64", "HEX": "hex"}
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from caves_dagster.local.warehouse.session import Session
 
 _TYPES = {
-    "BOOLEAN": "BOOLEAN", "VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "DATE": "DATE", "TIME": "TIME",
-    "BLOB": "BINARY",
+    "BOOLEAN": "BOOLEAN", "VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "DATE": "DATE",
+    "TIME": "TIME", "BLOB": "BINARY",
 }  # fmt: skip
 
 

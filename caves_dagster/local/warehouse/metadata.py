@@ -22,8 +22,8 @@ CREATE TABLE IF NOT EXISTS {h}.columns (
     declared VARCHAR, comment VARCHAR, is_key BOOLEAN
 );
 CREATE TABLE IF NOT EXISTS {h}.loads (
-    schema_name VARCHAR NOT NULL, table_name VARCHAR NOT NULL, file_name VARCHAR NOT NULL, etag VARCHAR NOT NULL,
-    last_load_time TIMESTAMPTZ NOT NULL, row_count BIGINT
+    schema_name VARCHAR NOT NULL, table_name VARCHAR NOT NULL, file_name VARCHAR NOT NULL,
+    etag VARCHAR NOT NULL, last_load_time TIMESTAMPTZ NOT NULL, row_count BIGINT
 );
 """
 
@@ -57,11 +57,13 @@ SELECT c.database_name AS TABLE_CATALOG, c.schema_name AS TABLE_SCHEMA, c.table_
     CASE WHEN c.full_type LIKE 'NUMBER%' THEN coalesce(c.size, 38) END AS NUMERIC_PRECISION,
     CASE WHEN c.full_type LIKE 'NUMBER%' THEN 10 END AS NUMERIC_PRECISION_RADIX,
     CASE WHEN c.full_type LIKE 'NUMBER%'
-         THEN coalesce(try_cast(regexp_extract(c.full_type, ', ?(\\d+)', 1) AS INTEGER), 0) END AS NUMERIC_SCALE,
+         THEN coalesce(try_cast(regexp_extract(c.full_type, ', ?(\\d+)', 1) AS INTEGER), 0)
+         END AS NUMERIC_SCALE,
     CASE WHEN c.full_type LIKE 'TIME%' THEN 9 END AS DATETIME_PRECISION,
     'NO' AS IS_IDENTITY, c.comment AS COMMENT, coalesce(c.is_key, false) AS IS_KEY, c.full_type AS FULL_TYPE
 FROM (
-    SELECT d.* EXCLUDE (comment), m.comment, m.is_key, coalesce(m.declared, _caves_type_name(d.data_type)) AS full_type,
+    SELECT d.* EXCLUDE (comment), m.comment, m.is_key,
+        coalesce(m.declared, _caves_type_name(d.data_type)) AS full_type,
         try_cast(regexp_extract(coalesce(m.declared, d.data_type), '\\((\\d+)', 1) AS BIGINT) AS size
     FROM duckdb_columns() d
     LEFT JOIN {h}.columns m
@@ -70,7 +72,8 @@ FROM (
 ) c;
 CREATE OR REPLACE VIEW {h}.information_views AS
 SELECT v.database_name AS TABLE_CATALOG, v.schema_name AS TABLE_SCHEMA, v.view_name AS TABLE_NAME,
-    'SYSADMIN' AS TABLE_OWNER, coalesce(o.options ->> 'definition', v.sql) AS VIEW_DEFINITION, 'NO' AS IS_SECURE,
+    'SYSADMIN' AS TABLE_OWNER, coalesce(o.options ->> 'definition', v.sql) AS VIEW_DEFINITION,
+    'NO' AS IS_SECURE,
     o.created_on AS CREATED, o.created_on AS LAST_ALTERED, o.comment AS COMMENT
 FROM duckdb_views() v
 LEFT JOIN {h}.objects o ON o.kind = 'VIEW' AND o.schema_name = v.schema_name AND o.name = v.view_name

@@ -21,8 +21,8 @@ _COUNTED = {DML, INSERT, UPDATE, DELETE, MERGE}
 _TYPES = {
     "BIGINT": "fixed", "HUGEINT": "fixed", "INTEGER": "fixed", "SMALLINT": "fixed", "TINYINT": "fixed",
     "UBIGINT": "fixed", "UINTEGER": "fixed", "USMALLINT": "fixed", "UTINYINT": "fixed", "UHUGEINT": "fixed",
-    "BLOB": "binary", "BOOLEAN": "boolean", "DATE": "date", "DOUBLE": "real", "FLOAT": "real", "JSON": "variant",
-    "TIME": "time", "TIMESTAMP WITH TIME ZONE": "timestamp_tz",
+    "BLOB": "binary", "BOOLEAN": "boolean", "DATE": "date", "DOUBLE": "real", "FLOAT": "real",
+    "JSON": "variant", "TIME": "time", "TIMESTAMP WITH TIME ZONE": "timestamp_tz",
 }  # fmt: skip
 _PRECISION_OF_INT64 = 18
 

@@ -16,29 +16,35 @@ if TYPE_CHECKING:
 
 # {d} is the database quoted, {n} its name as a literal, {h} its hidden schema.
 _QUERIES = {
-    "TABLES": """SELECT t.CREATED AS "created_on", t.TABLE_NAME AS "name", 'TABLE' AS "kind", {n} AS "database_name",
-        t.TABLE_SCHEMA AS "schema_name", coalesce(t.COMMENT, '') AS "comment", '' AS "cluster_by",
-        t.ROW_COUNT AS "rows", 0 AS "bytes", 'SYSADMIN' AS "owner", '1' AS "retention_time"
+    "TABLES": """SELECT t.CREATED AS "created_on", t.TABLE_NAME AS "name", 'TABLE' AS "kind",
+        {n} AS "database_name", t.TABLE_SCHEMA AS "schema_name", coalesce(t.COMMENT, '') AS "comment",
+        '' AS "cluster_by", t.ROW_COUNT AS "rows", 0 AS "bytes", 'SYSADMIN' AS "owner",
+        '1' AS "retention_time"
         FROM {h}.information_tables t WHERE t.TABLE_TYPE = 'BASE TABLE'""",
-    "VIEWS": """SELECT v.CREATED AS "created_on", v.TABLE_NAME AS "name", '' AS "reserved", {n} AS "database_name",
-        v.TABLE_SCHEMA AS "schema_name", 'SYSADMIN' AS "owner", coalesce(v.COMMENT, '') AS "comment",
+    "VIEWS": """SELECT v.CREATED AS "created_on", v.TABLE_NAME AS "name", '' AS "reserved",
+        {n} AS "database_name", v.TABLE_SCHEMA AS "schema_name", 'SYSADMIN' AS "owner",
+        coalesce(v.COMMENT, '') AS "comment",
         v.VIEW_DEFINITION AS "text", false AS "is_secure", false AS "is_materialized"
         FROM {h}.information_views v""",
     "OBJECTS": """SELECT t.CREATED AS "created_on", t.TABLE_NAME AS "name", {n} AS "database_name",
         t.TABLE_SCHEMA AS "schema_name", replace(t.TABLE_TYPE, 'BASE ', '') AS "kind",
         coalesce(t.COMMENT, '') AS "comment" FROM {h}.information_tables t""",
-    "SCHEMAS": """SELECT s.CREATED AS "created_on", s.SCHEMA_NAME AS "name", 'N' AS "is_default", 'N' AS "is_current",
-        {n} AS "database_name", 'SYSADMIN' AS "owner", coalesce(s.COMMENT, '') AS "comment", '' AS "options",
+    "SCHEMAS": """SELECT s.CREATED AS "created_on", s.SCHEMA_NAME AS "name", 'N' AS "is_default",
+        'N' AS "is_current", {n} AS "database_name", 'SYSADMIN' AS "owner",
+        coalesce(s.COMMENT, '') AS "comment", '' AS "options",
         '1' AS "retention_time" FROM {h}.information_schemata s""",
     "STAGES": """SELECT created_on AS "created_on", name AS "name", {n} AS "database_name",
         schema_name AS "schema_name", '' AS "url", 'N' AS "has_credentials", 'SYSADMIN' AS "owner",
         coalesce(comment, '') AS "comment", 'INTERNAL' AS "type" FROM {h}.objects WHERE kind = 'STAGE'""",
-    "DATABASES": """SELECT created_on AS "created_on", name AS "name", 'N' AS "is_default", 'N' AS "is_current",
-        '' AS "origin", 'SYSADMIN' AS "owner", coalesce(comment, '') AS "comment", '' AS "options",
+    "DATABASES": """SELECT created_on AS "created_on", name AS "name", 'N' AS "is_default",
+        'N' AS "is_current", '' AS "origin", 'SYSADMIN' AS "owner", coalesce(comment, '') AS "comment",
+        '' AS "options",
         '1' AS "retention_time", 'STANDARD' AS "kind" FROM {h}.objects WHERE kind = 'DATABASE'""",
-    "COLUMNS": """SELECT TABLE_NAME AS "table_name", TABLE_SCHEMA AS "schema_name", COLUMN_NAME AS "column_name",
+    "COLUMNS": """SELECT TABLE_NAME AS "table_name", TABLE_SCHEMA AS "schema_name",
+        COLUMN_NAME AS "column_name",
         json_object('type', DATA_TYPE, 'nullable', IS_NULLABLE = 'YES')::VARCHAR AS "data_type",
-        CASE IS_NULLABLE WHEN 'YES' THEN 'true' ELSE 'false' END AS "null?", coalesce(COLUMN_DEFAULT, '') AS "default",
+        CASE IS_NULLABLE WHEN 'YES' THEN 'true' ELSE 'false' END AS "null?",
+        coalesce(COLUMN_DEFAULT, '') AS "default",
         'COLUMN' AS "kind", coalesce(COMMENT, '') AS "comment", {n} AS "database_name", '' AS "autoincrement"
         FROM {h}.information_columns""",
 }
@@ -94,14 +100,18 @@ def describe_table(session: Session, tree: exp.Describe) -> results.Result:
     if not session.exists(name):
         raise not_found("Table", name.dotted)
     sql = f"""SELECT COLUMN_NAME AS "name",
-        replace(CASE WHEN FULL_TYPE = 'TEXT' THEN 'TEXT(16777216)' WHEN FULL_TYPE LIKE 'TIME%' THEN FULL_TYPE || '(9)'
-             WHEN FULL_TYPE = 'BINARY' THEN 'BINARY(8388608)' ELSE FULL_TYPE END, 'TEXT', 'VARCHAR') AS "type",
+        replace(CASE WHEN FULL_TYPE = 'TEXT' THEN 'TEXT(16777216)'
+             WHEN FULL_TYPE LIKE 'TIME%' THEN FULL_TYPE || '(9)'
+             WHEN FULL_TYPE = 'BINARY' THEN 'BINARY(8388608)'
+             ELSE FULL_TYPE END, 'TEXT', 'VARCHAR') AS "type",
         'COLUMN' AS "kind", CASE IS_NULLABLE WHEN 'YES' THEN 'Y' ELSE 'N' END AS "null?",
-        COLUMN_DEFAULT AS "default", CASE WHEN IS_KEY THEN 'Y' ELSE 'N' END AS "primary key", 'N' AS "unique key",
+        COLUMN_DEFAULT AS "default", CASE WHEN IS_KEY THEN 'Y' ELSE 'N' END AS "primary key",
+        'N' AS "unique key",
         NULL::VARCHAR AS "check", NULL::VARCHAR AS "expression", COMMENT AS "comment",
         NULL::VARCHAR AS "policy name", NULL::VARCHAR AS "privacy domain"
         FROM {quote(name.database)}.{HIDDEN}.information_columns
-        WHERE TABLE_SCHEMA = {literal(name.schema)} AND TABLE_NAME = {literal(name.name)} ORDER BY ORDINAL_POSITION"""
+        WHERE TABLE_SCHEMA = {literal(name.schema)} AND TABLE_NAME = {literal(name.name)}
+        ORDER BY ORDINAL_POSITION"""
     return results.fetch(session.cursor, sql, results.DESCRIBE)
 
 

@@ -107,17 +107,19 @@ def describe(session: Session, command: DescribeStream) -> results.Result:
 
 def show_sql(session: Session, databases: set[str]) -> str:
     """The rows of SHOW STREAMS, as DuckDB SQL."""
-    parts = [
-        f"""SELECT created_on AS "created_on", name AS "name", {literal(database)} AS "database_name",
-            schema_name AS "schema_name", 'SYSADMIN' AS "owner", coalesce(comment, '') AS "comment",
-            {literal(database)} || '.' || array_to_string((options -> 'table')::VARCHAR[], '.') AS "table_name",
-            'Table' AS "source_type",
-            {literal(database)} || '.' || array_to_string((options -> 'table')::VARCHAR[], '.') AS "base_tables",
-            'DELTA' AS "type", coalesce(options ->> 'stale', 'false') AS "stale", 'APPEND_ONLY' AS "mode",
-            now() + INTERVAL 14 DAY AS "stale_after", 'N/A' AS "invalid_reason", 'ROLE' AS "owner_role_type"
-        FROM {quote(database)}.{HIDDEN}.objects WHERE kind = 'STREAM'"""
-        for database in sorted(databases)
-    ]
+    parts = []
+    for database in sorted(databases):
+        table = f"{literal(database)} || '.' || array_to_string((options -> 'table')::VARCHAR[], '.')"
+        parts.append(
+            f"""SELECT created_on AS "created_on", name AS "name", {literal(database)} AS "database_name",
+                schema_name AS "schema_name", 'SYSADMIN' AS "owner", coalesce(comment, '') AS "comment",
+                {table} AS "table_name", 'Table' AS "source_type", {table} AS "base_tables",
+                'DELTA' AS "type",
+                coalesce(options ->> 'stale', 'false') AS "stale", 'APPEND_ONLY' AS "mode",
+                now() + INTERVAL 14 DAY AS "stale_after", 'N/A' AS "invalid_reason",
+                'ROLE' AS "owner_role_type"
+            FROM {quote(database)}.{HIDDEN}.objects WHERE kind = 'STREAM'"""
+        )
     return " UNION ALL ".join(parts)
 
 

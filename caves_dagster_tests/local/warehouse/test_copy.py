@@ -24,7 +24,8 @@ def landing(sql: Sql) -> Sql:
     """A raw table, a stage, and a stream on the table."""
     sql("CREATE STAGE IF NOT EXISTS STG FILE_FORMAT = (TYPE = PARQUET)")
     sql(
-        "CREATE TABLE EV (event_type VARCHAR(12), n INTEGER, amount NUMBER(6,2), meta OBJECT, content VARIANT, "
+        "CREATE TABLE EV (event_type VARCHAR(12), n INTEGER, amount NUMBER(6,2), meta OBJECT, content "
+        "VARIANT, "
         "at TIMESTAMP_LTZ, bytes BINARY(67108864), missing VARCHAR)"
     )
     sql("CREATE STREAM S ON TABLE EV APPEND_ONLY = TRUE")
@@ -54,9 +55,12 @@ def put(landing: Sql, tmp_path: Path) -> Put:
 
 def copy(file: str = "x.parquet", options: str = "FORCE = TRUE ON_ERROR = ABORT_STATEMENT") -> str:
     return (
-        "COPY INTO EV (event_type, n, amount, meta, content, at, bytes, missing) FROM (SELECT $1:EVENT_TYPE::VARCHAR, "
-        "$1:N::INTEGER, $1:AMOUNT::NUMBER(6,2), PARSE_JSON($1:META::VARCHAR), PARSE_JSON($1:CONTENT::VARCHAR), "
-        f"$1:AT::TIMESTAMP_LTZ, $1:BYTES::BINARY, $1:MISSING::VARCHAR FROM @STG/run) FILES = ('{file}') {PARQUET} {options}"
+        "COPY INTO EV (event_type, n, amount, meta, content, at, bytes, missing) FROM (SELECT "
+        "$1:EVENT_TYPE::VARCHAR, "
+        "$1:N::INTEGER, $1:AMOUNT::NUMBER(6,2), PARSE_JSON($1:META::VARCHAR), "
+        "PARSE_JSON($1:CONTENT::VARCHAR), "
+        f"$1:AT::TIMESTAMP_LTZ, $1:BYTES::BINARY, $1:MISSING::VARCHAR FROM @STG/run) FILES = ('{file}') "
+        f"{PARQUET} {options}"
     )
 
 
@@ -69,12 +73,15 @@ def test_a_file_is_put_listed_loaded_and_removed(landing: Sql, put: Put) -> None
     loaded = landing(copy())
     names = [column[0] for column in landing.cursor.description]
     assert dict(zip(names, loaded[0], strict=True)) | {"file": ""} == {
-        "file": "", "status": "LOADED", "rows_parsed": 2, "rows_loaded": 2, "error_limit": 1, "errors_seen": 0,
-        "first_error": None, "first_error_line": None, "first_error_character": None, "first_error_column_name": None,
+        "file": "", "status": "LOADED", "rows_parsed": 2, "rows_loaded": 2, "error_limit": 1,
+            "errors_seen": 0,
+        "first_error": None, "first_error_line": None, "first_error_character": None,
+            "first_error_column_name": None,
     }  # fmt: skip
     landing("COMMIT")
     rows = landing(
-        "SELECT event_type, n, amount, meta:event_id::VARCHAR, content:price::NUMBER(10,2), content:list[1][0]::INTEGER, "
+        "SELECT event_type, n, amount, meta:event_id::VARCHAR, content:price::NUMBER(10,2), "
+        "content:list[1][0]::INTEGER, "
         "at, bytes, missing FROM EV ORDER BY event_type"
     )
     assert rows[0] == (

@@ -11,8 +11,10 @@ from caves_dagster_tests.local.warehouse.conftest import DATABASE, Sql
 WINES = (
     "CREATE TABLE IF NOT EXISTS WINES ("
     "id INTEGER PRIMARY KEY COMMENT 'l''identifiant', name VARCHAR(5) NOT NULL COMMENT 'nom; é 🥂', "
-    "price NUMBER(10,2) DEFAULT 1.5, n DECIMAL, s STRING, b BOOLEAN, d DATE, t TIMESTAMP_NTZ, l TIMESTAMP_LTZ, "
-    "z TIMESTAMP_TZ, p TIMESTAMP DEFAULT CURRENT_TIMESTAMP(), v VARIANT, o OBJECT, a ARRAY, x BINARY(4), y BINARY, f FLOAT"
+    "price NUMBER(10,2) DEFAULT 1.5, n DECIMAL, s STRING, b BOOLEAN, d DATE, t TIMESTAMP_NTZ, l "
+    "TIMESTAMP_LTZ, "
+    "z TIMESTAMP_TZ, p TIMESTAMP DEFAULT CURRENT_TIMESTAMP(), v VARIANT, o OBJECT, a ARRAY, x BINARY(4), "
+    "y BINARY, f FLOAT"
     ") COMMENT = 'les vins; 🍷'"
 )
 
@@ -29,8 +31,10 @@ def test_a_table_says_what_it_was_declared_as(sql: Sql, schema: str) -> None:
     columns = _described(sql, "WINES")
     assert {name: column["type"] for name, column in columns.items()} == {
         "ID": "NUMBER(38,0)", "NAME": "VARCHAR(5)", "PRICE": "NUMBER(10,2)", "N": "NUMBER(38,0)",
-        "S": "VARCHAR(16777216)", "B": "BOOLEAN", "D": "DATE", "T": "TIMESTAMP_NTZ(9)", "L": "TIMESTAMP_LTZ(9)",
-        "Z": "TIMESTAMP_TZ(9)", "P": "TIMESTAMP_NTZ(9)", "V": "VARIANT", "O": "OBJECT", "A": "ARRAY", "X": "BINARY(4)",
+        "S": "VARCHAR(16777216)", "B": "BOOLEAN", "D": "DATE", "T": "TIMESTAMP_NTZ(9)", "L":
+            "TIMESTAMP_LTZ(9)",
+        "Z": "TIMESTAMP_TZ(9)", "P": "TIMESTAMP_NTZ(9)", "V": "VARIANT", "O": "OBJECT", "A": "ARRAY",
+            "X": "BINARY(4)",
         "Y": "BINARY(8388608)", "F": "FLOAT",
     }  # fmt: skip
     assert columns["ID"]["comment"] == "l'identifiant"
@@ -41,8 +45,10 @@ def test_a_table_says_what_it_was_declared_as(sql: Sql, schema: str) -> None:
         ("les vins; 🍷", "BASE TABLE")
     ]
     assert sql(
-        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, IS_NULLABLE, COMMENT "
-        f"FROM INFORMATION_SCHEMA.COLUMNS {where} AND COLUMN_NAME IN ('NAME', 'PRICE', 'O') ORDER BY ORDINAL_POSITION"
+        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, "
+        "IS_NULLABLE, COMMENT "
+        f"FROM INFORMATION_SCHEMA.COLUMNS {where} AND COLUMN_NAME IN ('NAME', 'PRICE', 'O') ORDER BY "
+        f"ORDINAL_POSITION"
     ) == [
         ("NAME", "TEXT", 5, None, None, "NO", "nom; é 🥂"),
         ("PRICE", "NUMBER", None, 10, 2, "YES", None),
@@ -140,7 +146,8 @@ def test_views_are_read_from_any_schema(sql: Sql, schema: str) -> None:
 
 
 def test_what_does_not_exist_is_said_the_way_the_ecosystem_looks_for(sql: Sql) -> None:
-    for statement in ("SELECT * FROM NOPE", "SELECT * FROM NOPE.T", "SELECT * FROM NODB.S.T", "DROP TABLE NOPE",
+    for statement in ("SELECT * FROM NOPE", "SELECT * FROM NOPE.T", "SELECT * FROM NODB.S.T", "DROP "
+        "TABLE NOPE",
                       "DROP SCHEMA NOPE", "USE SCHEMA NOPE", "USE DATABASE NOPE", "DESCRIBE TABLE NOPE",
                       "INSERT INTO NOPE VALUES (1)", "TRUNCATE TABLE NOPE", "SHOW TABLES IN SCHEMA NOPE",
                       "CREATE TABLE NOPE.T (a INTEGER)"):  # fmt: skip
@@ -169,7 +176,8 @@ def test_there_may_be_several_databases(sql: Sql, schema: str) -> None:
 
 def test_roles_and_warehouses_are_accepted_and_ignored(sql: Sql) -> None:
     for statement in ("USE WAREHOUSE COMPUTE_WH", "USE ROLE SYSADMIN", "CREATE WAREHOUSE IF NOT EXISTS W",
-                      "ALTER WAREHOUSE W SUSPEND", "GRANT SELECT ON ALL TABLES IN SCHEMA PUBLIC TO ROLE R"):  # fmt: skip
+                      "ALTER WAREHOUSE W SUSPEND", "GRANT SELECT ON ALL TABLES IN SCHEMA PUBLIC TO ROLE "
+                          "R"):  # fmt: skip
         sql(statement)
     assert sql("SELECT CURRENT_WAREHOUSE(), CURRENT_ROLE()") == [("COMPUTE_WH", "SYSADMIN")]
 

@@ -47,7 +47,7 @@ def test_committed_work_survives_kill_9_and_open_work_does_not(own_server: Serve
 
 
 def test_a_stream_hides_no_row_after_a_restart(own_server: Server) -> None:
-    """Marks of transactions must not repeat: an old row with the mark of a new transaction would be hidden."""
+    """Marks of transactions must not repeat: old rows with the mark of a new transaction would be hidden."""
     own_server.start()
     sql = Sql(own_server.connect())
     sql("CREATE TABLE RAW (id INTEGER)")

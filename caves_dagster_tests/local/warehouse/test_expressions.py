@@ -1,5 +1,6 @@
 """Snowflake's expressions, by what they give."""
 
+# ruff: noqa: DTZ001 - what TIMESTAMP_NTZ gives back has no zone
 from __future__ import annotations
 
 import datetime as dt
@@ -127,14 +128,18 @@ def test_a_variant_keeps_what_it_was_given(sql: Sql, text: str) -> None:
 
 def test_paths_into_a_variant(sql: Sql) -> None:
     document = {
-        "x": "18.50", "n": 18.50, "big": 12345678901234567890, "Case": "C", "case": "c", "nul": None, "z": "a\u0000b",
-        "o": {"k": {"deep": "é"}, "a.b": 1}, "l": [{"p": 1}, {"p": 2}], "t": "2025-01-01T00:00:00Z", "empty": "",
+        "x": "18.50", "n": 18.50, "big": 12345678901234567890, "Case": "C", "case": "c", "nul": None,
+            "z": "a\u0000b",
+        "o": {"k": {"deep": "é"}, "a.b": 1}, "l": [{"p": 1}, {"p": 2}], "t": "2025-01-01T00:00:00Z",
+            "empty": "",
     }  # fmt: skip
     sql("CREATE TABLE T (v VARIANT)")
     sql("INSERT INTO T SELECT PARSE_JSON(%s)", (json.dumps(document, ensure_ascii=False),))
     assert sql(
-        "SELECT v:x::VARCHAR, v:n = 18.5, v:n::NUMBER(10,2), v:big::VARCHAR, v:Case::VARCHAR, v:case::VARCHAR, "
-        "v:nul::VARCHAR, v:missing.deeper::INTEGER, v:o.k.deep::VARCHAR, v:o['a.b']::INTEGER, v:l[1].p::INTEGER, "
+        "SELECT v:x::VARCHAR, v:n = 18.5, v:n::NUMBER(10,2), v:big::VARCHAR, v:Case::VARCHAR, "
+        "v:case::VARCHAR, "
+        "v:nul::VARCHAR, v:missing.deeper::INTEGER, v:o.k.deep::VARCHAR, v:o['a.b']::INTEGER, "
+        "v:l[1].p::INTEGER, "
         "v:t::TIMESTAMP_TZ, v:empty::VARCHAR, v:z::VARCHAR, TRY_TO_DECIMAL(v:x::VARCHAR, 10, 2) FROM T"
     ) == [
         (
@@ -149,7 +154,8 @@ def test_flatten_gives_the_elements_in_order(sql: Sql) -> None:
     sql('INSERT INTO B SELECT 1, PARSE_JSON(\'[{"p": 0, "to": 5}, {"p": 1, "to": 7}]\')')
     sql("INSERT INTO B SELECT 2, PARSE_JSON('[]')")
     assert sql(
-        "SELECT b.id, f.index, f.value:p::INTEGER, value:to::INTEGER FROM B b, LATERAL FLATTEN(input => b.parts) f "
+        "SELECT b.id, f.index, f.value:p::INTEGER, value:to::INTEGER FROM B b, LATERAL FLATTEN(input => "
+        "b.parts) f "
         "ORDER BY b.id, f.index"
     ) == [(1, 0, 0, 5), (1, 1, 1, 7)]
 
@@ -161,7 +167,8 @@ def test_aggregates_and_windows(sql: Sql) -> None:
         (Decimal("6.60"), 3, 2, dt.datetime(2025, 1, 1), dt.datetime(2025, 1, 2))
     ]
     assert [column[0] for column in sql.cursor.description][:2] == ["SUM(N)", "COUNT(*)"]
-    assert sql("SELECT k FROM T QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY at DESC) = 1 ORDER BY k") == [
+    assert sql("SELECT k FROM T QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY at DESC) = 1 ORDER BY "
+        "k") == [
         ("a",), ("b",),
     ]  # fmt: skip
     assert sql(
@@ -176,7 +183,8 @@ def test_aggregates_and_windows(sql: Sql) -> None:
 def test_null_timestamps_are_none(sql: Sql) -> None:
     sql("CREATE TABLE T (i INTEGER, n TIMESTAMP_NTZ, l TIMESTAMP_LTZ, z TIMESTAMP_TZ)")
     sql(
-        "INSERT INTO T VALUES (1, '1969-12-31 23:59:59.999999', '1960-01-01T00:00:00Z', NULL), (2, NULL, NULL, NULL)"
+        "INSERT INTO T VALUES (1, '1969-12-31 23:59:59.999999', '1960-01-01T00:00:00Z', NULL), (2, NULL, "
+        "NULL, NULL)"
     )
     assert sql("SELECT n, l, z FROM T ORDER BY i") == [
         (dt.datetime(1969, 12, 31, 23, 59, 59, 999999), dt.datetime(1960, 1, 1, tzinfo=UTC), None),
@@ -201,7 +209,9 @@ def test_bound_values_arrive_as_they_were(connect: Callable[..., Any], schema: s
     sql = Sql(connect(schema=schema, paramstyle=paramstyle))
     sql("CREATE TABLE T (i INTEGER, s VARCHAR, f FLOAT, b BOOLEAN, d DATE, n TIMESTAMP_NTZ, x BINARY)")
     rows = [
-        (1, "it's a \\ \"é🥂\" % ? \n {\"a\":\"\\u0000\"}", 0.1, True, dt.date(2025, 1, 1), dt.datetime(2025, 1, 1, 1, 2, 3, 456789), b"\x00\xff"),
+        (1, "it's a \\ \"é🥂\" % ? \n {\"a\":\"\\u0000\"}", 0.1, True, dt.date(2025, 1, 1),
+        dt.datetime(2025, 1, 1, 1, 2, 3, 456789),
+            b"\x00\xff"),
         (-5, "", -1e300, False, dt.date(1969, 1, 1), dt.datetime(1960, 1, 1), b""),
         (None, None, None, None, None, None, None),
     ]  # fmt: skip

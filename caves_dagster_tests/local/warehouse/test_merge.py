@@ -1,5 +1,6 @@
 """MERGE: what it does to which rows, and what it refuses."""
 
+# ruff: noqa: DTZ001 - what TIMESTAMP_NTZ gives back has no zone
 from __future__ import annotations
 
 import datetime as dt
@@ -14,7 +15,8 @@ from caves_dagster_tests.local.warehouse.conftest import Sql
 def target(sql: Sql) -> Sql:
     """A table T of orders and a table S of newer versions of them."""
     sql(
-        "CREATE TABLE T (id INTEGER PRIMARY KEY, qty INTEGER, price NUMBER(10,2), at TIMESTAMP_NTZ, note VARCHAR(10))"
+        "CREATE TABLE T (id INTEGER PRIMARY KEY, qty INTEGER, price NUMBER(10,2), at TIMESTAMP_NTZ, note "
+        "VARCHAR(10))"
     )
     sql("CREATE TABLE S (id INTEGER, qty INTEGER, price NUMBER(10,2), at TIMESTAMP_NTZ, raw VARIANT)")
     sql("INSERT INTO T VALUES (1, 1, 1.00, '2025-01-01', 'a'), (2, 2, 2.00, '2025-01-02', 'b')")
@@ -25,8 +27,10 @@ def test_rows_are_updated_and_inserted_with_expressions(target: Sql) -> None:
     target("INSERT INTO S (id, qty, price, at) VALUES (1, 5, 18.5, '2025-02-01'), (3, 3, 3, '2025-02-01')")
     assert target(
         "MERGE INTO T USING (SELECT * FROM S) s ON T.id = s.id "
-        "WHEN MATCHED AND s.at > T.at THEN UPDATE SET T.qty = T.qty + s.qty, price = ROUND(s.price * 2, 2), at = s.at "
-        "WHEN NOT MATCHED THEN INSERT (id, qty, price, at, note) VALUES (s.id, s.qty, s.price + 1, s.at, UPPER('new'))"
+        "WHEN MATCHED AND s.at > T.at THEN UPDATE SET T.qty = T.qty + s.qty, price = ROUND(s.price * 2, "
+        "2), at = s.at "
+        "WHEN NOT MATCHED THEN INSERT (id, qty, price, at, note) VALUES (s.id, s.qty, s.price + 1, s.at, "
+        "UPPER('new'))"
     ) == [(1, 1)]
     assert target.cursor.rowcount == 2
     assert [column[0] for column in target.cursor.description] == [

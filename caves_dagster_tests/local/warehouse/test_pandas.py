@@ -70,7 +70,8 @@ def test_write_pandas_overwrites(sql: Sql, schema: str) -> None:
 def test_frames_are_fetched_with_the_types_snowflake_gives(sql: Sql) -> None:
     sql("CREATE TABLE T (i INTEGER, d NUMBER(10,2), t TIMESTAMP_NTZ, z TIMESTAMP_TZ, s VARCHAR, b BOOLEAN)")
     sql(
-        "INSERT INTO T VALUES (1, 2.50, '2025-01-01', '2025-01-01T00:00:00Z', 'é', TRUE), (2, NULL, NULL, NULL, NULL, NULL)"
+        "INSERT INTO T VALUES (1, 2.50, '2025-01-01', '2025-01-01T00:00:00Z', 'é', TRUE), (2, NULL, "
+        "NULL, NULL, NULL, NULL)"
     )
     frame = sql.cursor.execute("SELECT * FROM T ORDER BY i").fetch_pandas_all()
     assert list(frame.columns) == ["I", "D", "T", "Z", "S", "B"]

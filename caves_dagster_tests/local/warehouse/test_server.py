@@ -28,7 +28,8 @@ def post(server: Server, connect: Callable[..., Any]) -> Post:
 
     def send(sql: str, request_id: str | None = None, **more: Any) -> dict[str, Any]:
         where = server.endpoint()
-        url = f"http://{where['host']}:{where['port']}/queries/v1/query-request?requestId={request_id or uuid.uuid4()}"
+        query = f"requestId={request_id or uuid.uuid4()}"
+        url = f"http://{where['host']}:{where['port']}/queries/v1/query-request?{query}"
         headers = {
             "Authorization": f'Snowflake Token="{connection.rest.token}"',
             "Content-Type": "application/json",

@@ -49,7 +49,8 @@ def test_reading_does_not_consume(base: Sql) -> None:
         "INSERT INTO OUT SELECT id FROM S",
         "INSERT INTO OUT SELECT id FROM S WHERE FALSE",
         "INSERT INTO OUT WITH c AS (SELECT * FROM S) SELECT id FROM c",
-        "MERGE INTO OUT t USING (SELECT id FROM S) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
+        "MERGE INTO OUT t USING (SELECT id FROM S) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) "
+        "VALUES (s.id)",
         "MERGE INTO OUT t USING S s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
         "CREATE OR REPLACE TABLE COPIED AS SELECT id FROM S",
         "UPDATE OUT SET id = id + 1 WHERE id IN (SELECT id FROM S)",
