@@ -23,11 +23,18 @@ _MODULE = ["-m", "caves_dagster.definitions"]
 
 
 def dagster_home(home: Path) -> Path:
-    """Dagster's own state under a platform's home, with the project's `dagster.yaml`."""
+    """Dagster's own state under a platform's home, with the project's `dagster.yaml` and its databases made.
+
+    Two services that start on an empty folder at the same time both make the databases, and break them: seen
+    as "alembic_version has more than one head".
+    """
+    import dagster as dg
+
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT_ROOT / "dagster.yaml", folder / "dagster.yaml")
-    return folder
+    with dg.DagsterInstance.from_config(str(folder)):
+        return folder
 
 
 @contextmanager
