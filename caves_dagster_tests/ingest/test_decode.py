@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from caves_dagster.ingest import strict_json
 from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.reader import KafkaMessage
 from caves_dagster.shop import Contract, InvalidEvent
@@ -667,12 +668,41 @@ def test_an_event_with_any_bytes_written_over_it_is_a_row_or_is_refused(
     noise = data.draw(
         st.binary(max_size=8) | st.sampled_from([b"1e400", b"NaN", b"{", b'"', b"[" * 70, b"9" * 40])
     )
+    spoilt = value[:start] + noise + value[stop:]
     try:
-        found = row(value[:start] + noise + value[stop:])
+        found = row(spoilt)
     except InvalidEvent as invalid:
         assert_told(invalid)
     else:
-        assert found["EVENT_CONTENT"].encode() in value[:start] + noise + value[stop:]
+        assert found["EVENT_CONTENT"].encode() in spoilt
+        strict_json.check(spoilt)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        '"Chardonnay',
+        '"caves-albert',
+        '"E-com"',
+        '"quantity"',
+        '"quantity": 6',
+        '"unit_price": ',
+        '"unit_price": 18',
+        "{",
+    ],
+)
+def test_no_single_byte_gets_past_the_strict_look(place: str) -> None:
+    before, _, after = encoded(ORDER).partition(place.encode())
+    accepted = []
+    for byte in range(256):
+        value = before + place.encode() + bytes([byte]) + after
+        try:
+            row(value)
+        except InvalidEvent:
+            continue
+        accepted.append(byte)
+        strict_json.check(value)
+    assert ord(" ") in accepted or ord("9") in accepted
 
 
 def assert_told(invalid: InvalidEvent) -> None:
