@@ -20,9 +20,7 @@ def _frame() -> pd.DataFrame:
             "PRICE": [18.5, float("nan"), -0.25],
             "NAME": ["Chardonnay Réserve 🥂", None, "it's"],
             "DAY": [dt.date(2025, 1, 1), None, dt.date(1999, 12, 31)],
-            "AT": pd.to_datetime(
-                ["2025-01-01T10:00:00.123456Z", None, "2025-06-01T00:00:00.000000Z"], utc=True
-            ),
+            "AT": pd.DatetimeIndex(["2025-01-01T10:00:00.123456", "NaT", "2025-06-01"], tz="UTC"),
             "OK": [True, False, True],
         }
     )
