@@ -12,8 +12,18 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentSettingsError
 
 from caves_dagster.errors import SettingsError
 
@@ -195,16 +205,17 @@ class Settings(_Section):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     """The broker."""
 
+    _embedded: tuple[str, ...] = PrivateAttr(())
+
     @property
     def embedded(self) -> tuple[str, ...]:
         """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
-        endpoints = Endpoints.read(self.home)
-        found = []
-        if self.kafka.bootstrap_servers == endpoints.kafka.bootstrap_servers:
-            found.append("broker")
-        if self.snowflake.account == endpoints.snowflake.account:
-            found.append("warehouse")
-        return tuple(found)
+        return self._embedded
+
+    @field_validator("home", "db_path", "dagster_home")
+    @classmethod
+    def _without_tilde(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
 
 
 def load_settings(home: Path | None = None) -> Settings:
@@ -222,18 +233,28 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         kafka = KafkaSettings(_env_file=file)
         snowflake = SnowflakeSettings(_env_file=file)
-        settings = Settings(_env_file=file)
+        settings = Settings(_env_file=file, kafka=kafka, snowflake=snowflake)
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
+    except (UnicodeDecodeError, EnvironmentSettingsError) as error:
+        raise SettingsError(
+            f"The settings in {file} or the environment cannot be read ({type(error).__name__}).",
+            "See .env.example for every setting.",
+        ) from None
     chosen: dict[str, object] = {} if home is None else {"home": home}
     endpoints = Endpoints.read(home or settings.home)
+    embedded: list[str] = []
     if not kafka.bootstrap_servers:
         kafka = kafka.model_copy(update=endpoints.kafka.model_dump())
+        embedded.append("broker")
     if not snowflake.account:
         local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
         snowflake = snowflake.model_copy(update=local | {"private_key_path": None, "role": None})
+        embedded.append("warehouse")
     chosen |= {"kafka": kafka, "snowflake": snowflake}
-    return settings.model_copy(update=chosen)
+    settings = settings.model_copy(update=chosen)
+    settings._embedded = tuple(embedded)
+    return settings
 
 
 def embedded_settings(home: Path) -> Settings:

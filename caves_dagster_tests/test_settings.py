@@ -249,12 +249,6 @@ def test_home_is_not_caves_home(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-_MIXED = pytest.mark.xfail(
-    strict=True, reason="load_settings() lets Settings make its sections a second time, without the env file"
-)
-
-
-@_MIXED
 def test_a_sign_in_may_stand_partly_in_the_environment_and_partly_in_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -262,7 +256,6 @@ def test_a_sign_in_may_stand_partly_in_the_environment_and_partly_in_the_env_fil
     assert loaded(monkeypatch, SNOWFLAKE_ACCOUNT="org-account").snowflake.user == "albert"
 
 
-@_MIXED
 def test_sasl_may_stand_partly_in_the_environment_and_partly_in_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

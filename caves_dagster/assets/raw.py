@@ -38,7 +38,12 @@ def raw_asset(settings: Settings, shop: Shop) -> dg.AssetsDefinition:
         report = ingestion.run()
         return dg.MaterializeResult(
             metadata=_figures(report)
-            | {"sample": sample(warehouse, shop.raw, "INGESTION_TIME DESC, KAFKA_OFFSET DESC")}
+            | {
+                "sample": sample(warehouse, shop.raw, "INGESTION_TIME DESC, KAFKA_OFFSET DESC"),
+                "positions": dg.MetadataValue.json(
+                    {str(partition): offset for partition, offset in sorted(report.positions.items())}
+                ),
+            }
         )
 
     return land_events
@@ -56,9 +61,6 @@ def _figures(report: IngestReport) -> dict[str, Any]:
         "bytes": report.bytes,
         "seconds": round(report.seconds, 3),
         "events_per_second": round(report.events_per_second, 1),
-        "positions": dg.MetadataValue.json(
-            {str(p): offset for p, offset in sorted(report.positions.items())}
-        ),
     }
     if report.dead_by_class:
         rows = [{"CLASS": name, "DEAD_LETTERS": count} for name, count in report.dead_by_class.most_common()]

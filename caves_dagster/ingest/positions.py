@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def has_news(self) -> bool:
-        """Whether a batch has to be landed: something to read, a gap, or a partition never seen."""
+        """Whether a batch has to be landed: something to read, or a gap to record."""
         return self.lag > 0 or bool(self.gaps)
 
 
