@@ -261,11 +261,13 @@ def embedded_settings(home: Path) -> Settings:
     """The default settings on the embedded platform under `home`, whatever the environment says."""
     endpoints = Endpoints.read(home)
     local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
-    return Settings.model_construct(
+    settings = Settings.model_construct(
         home=home,
         kafka=KafkaSettings.model_construct(**endpoints.kafka.model_dump()),
         snowflake=SnowflakeSettings.model_construct(**local),
     )
+    settings._embedded = ("broker", "warehouse")
+    return settings
 
 
 def embedded_environment(home: Path) -> dict[str, str]:
