@@ -11,12 +11,6 @@ from itertools import islice
 import pytest
 from confluent_kafka.admin import AdminClient
 
-# No developer's setting may reach a test, and no test a developer's account. Before anything reads them.
-for _name in list(os.environ):
-    if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
-        del os.environ[_name]
-os.environ["CAVES_ENV_FILE"] = os.devnull
-
 from caves_dagster.kafka.client import KafkaClient, client_config
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.platform import Platform, running_platform
@@ -25,6 +19,12 @@ from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import set_up
+
+# No developer's setting may reach a test, and no test a developer's account.
+for _name in list(os.environ):
+    if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
+        del os.environ[_name]
+os.environ["CAVES_ENV_FILE"] = os.devnull
 
 
 @dataclass

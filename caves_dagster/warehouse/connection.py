@@ -7,10 +7,12 @@ streaming half's latency.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+import snowflake.connector
+from snowflake.connector import errors as connector_errors
 
 from caves_dagster.errors import (
     CavesError,
@@ -21,12 +23,6 @@ from caves_dagster.errors import (
     WriteConflict,
 )
 from caves_dagster.settings import SnowflakeSettings
-
-# Each connect would otherwise ask the cloud providers' metadata services where it runs, for up to 5 s.
-os.environ.setdefault("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true")
-
-import snowflake.connector
-from snowflake.connector import errors as connector_errors
 
 log = logging.getLogger(__name__)
 logging.getLogger("snowflake.connector").setLevel(logging.ERROR)
@@ -48,6 +44,8 @@ def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
         "login_timeout": settings.login_timeout,
         "network_timeout": settings.network_timeout,
         "application": "caves_dagster",
+        # A connect would otherwise ask the cloud providers' metadata services where it runs, for up to 5 s.
+        "platform_detection_timeout_seconds": 0.0,
         "autocommit": True,
         "session_parameters": {
             "TIMEZONE": "UTC",
