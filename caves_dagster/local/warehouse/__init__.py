@@ -2,13 +2,15 @@
 
     __main__      the process: home, lock, port, signals
     server        HTTP: log in, run a statement, end a session
+    answers       the answer to a statement, once for each request
     registry      the sessions there are; ends transactions whose client is gone
     session       one client: current database, parameters, transaction
     statements    which part runs which statement
     commands      the statements sqlglot does not know
     translate, expressions, functions   Snowflake SQL to DuckDB SQL
     catalog, metadata                   the databases and what is kept about their objects
-    ddl, alter, show, streams, merge, copy, stages, infer, variant      the statements themselves
+    ddl, columns, alter, show, streams, merge, copy, load, stages, infer, variant
+                                        the statements themselves
     transactions, bindings, results, errors, names                      what they share
 
 `python -m caves_dagster.local.warehouse --home DIR` starts it. State is under DIR/warehouse; the address is

@@ -8,6 +8,7 @@ import sqlglot
 from sqlglot import exp
 
 from caves_dagster.local.warehouse import ddl, results, streams
+from caves_dagster.local.warehouse.columns import read_columns
 from caves_dagster.local.warehouse.errors import already_exists, not_found, unsupported
 from caves_dagster.local.warehouse.names import HIDDEN, Name, quote, resolve_table
 from caves_dagster.local.warehouse.translate import duckdb_tree
@@ -83,7 +84,7 @@ def _add_column(session: Session, table: Name, action: exp.ColumnDef, queues: li
         if action.args.get("exists"):
             return
         raise already_exists(action.name)
-    columns = ddl.read_columns([action])
+    columns = read_columns([action])
     made = exp.Schema(this=table.table(), expressions=columns.definitions)
     definition = duckdb_tree(made, session.context()).expressions[0].sql(dialect="duckdb", identify=True)
     if "CHECK" in definition:

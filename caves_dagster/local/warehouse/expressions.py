@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fakesnow import transforms
 from sqlglot import exp
 
-from caves_dagster.local.warehouse.errors import StatementError
+from caves_dagster.local.warehouse.errors import StatementError, unsupported
 
 _TEXT = exp.DataType.TEXT_TYPES
 _CONTEXT_NODES: dict[type[exp.Expr], str] = {
@@ -182,11 +182,20 @@ def to_timestamp(node: exp.Expr) -> exp.Expr:
     return node if isinstance(node, exp.TryCast) else transforms.to_timestamp(node)
 
 
+def _flatten(node: exp.Expr) -> exp.Expr:
+    """fakesnow's FLATTEN reads its input and drops the other arguments without a word."""
+    if isinstance(node, exp.Explode) and node.expressions:
+        given = ", ".join(item.sql(dialect="snowflake") for item in node.expressions)
+        raise unsupported(f"FLATTEN with {given}")
+    return node
+
+
 RULES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (
     _try_number,
     _to_timestamp,
     _try_cast,
     _parse_json,
+    _flatten,
     _cast_to_text,
     _to_binary,
     _ratio_to_report,

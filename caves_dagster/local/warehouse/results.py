@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from base64 import b64encode
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -97,16 +98,18 @@ class Recent:
         self._most, self._most_bytes = most, most_bytes
         self._kept: OrderedDict[str, Result] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def keep(self, result: Result) -> None:
         """Remember a result, forgetting the oldest beyond the bounds."""
         if result.nbytes > self._most_bytes:
             return
-        self._kept[result.query_id] = result
-        self._bytes += result.nbytes
-        while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.nbytes
+        with self._lock:
+            self._kept[result.query_id] = result
+            self._bytes += result.nbytes
+            while len(self._kept) > self._most or self._bytes > self._most_bytes:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= dropped.nbytes
 
     def find(self, query_id: str) -> Result | None:
         """A result that is still remembered."""

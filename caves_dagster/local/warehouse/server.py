@@ -13,7 +13,6 @@ import json
 import logging
 import secrets
 import uuid
-from collections import OrderedDict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from caves_dagster.local.warehouse import bindings, results
+from caves_dagster.local.warehouse import answers
 from caves_dagster.local.warehouse.errors import StatementError
 from caves_dagster.local.warehouse.registry import Registry
 from caves_dagster.local.warehouse.session import Session
@@ -31,9 +30,6 @@ log = logging.getLogger(__name__)
 
 SERVER_VERSION = "10.0.0"
 """What clients that look for a recent enough Snowflake are told."""
-
-_REMEMBERED = 64
-_REMEMBERED_BYTES = 4 * 2**20
 
 
 class Credentials:
@@ -60,7 +56,6 @@ class Warehouse:
     def __init__(self, registry: Registry, credentials: Credentials) -> None:
         self.registry = registry
         self.credentials = credentials
-        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._running: dict[str, Session] = {}
 
     def app(self) -> Starlette:
@@ -182,7 +177,7 @@ class Warehouse:
                 self.registry.catalog.ensure_database(name)
                 wanted = _folded(schema)
                 known = wanted and self.registry.catalog.has_schema(session.cursor, name, wanted)
-                session.use(name, wanted if known else None)
+                session.use(name, wanted if known else None, public=not wanted)
         except BaseException:
             self.registry.close(token)
             raise
@@ -192,79 +187,11 @@ class Warehouse:
         return self.registry.find(_token(request))
 
     def _answer(self, session: Session, request_id: str, body: dict[str, Any]) -> bytes:
-        """The answer to a statement, run now unless this request was answered before."""
-        key = (session.id, request_id)
-        with session.lock:
-            if (known := self._answers.get(key)) is not None:
-                log.info("Request %s was sent again; answered as before.", request_id)
-                self._answers.move_to_end(key)
-                return known
-            self._running[request_id] = session
-            try:
-                answer = _run(session, body)
-            finally:
-                self._running.pop(request_id, None)
-            encoded = json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            # A large answer is that of a query, which may as well run again.
-            if len(encoded) <= _REMEMBERED_BYTES:
-                self._answers[key] = encoded
-                while len(self._answers) > _REMEMBERED:
-                    self._answers.popitem(last=False)
-            return encoded
-
-
-def _run(session: Session, body: dict[str, Any]) -> dict[str, Any]:
-    query_id, sql = str(uuid.uuid4()), str(body.get("sqlText", ""))
-    log.debug("%s session %s: %s", query_id, session.id, " ".join(sql.split()))
-    try:
-        if session.closed:
-            raise StatementError("Session no longer exists.", 390111, "08003")
-        result = _execute(session, sql, body.get("bindings") or {}, query_id)
-        payload = result.payload()
-    except StatementError as error:
-        log.info("%s failed with %06d: %s", query_id, error.errno, error.message.split("\n")[0][:200])
-        return _error(f"{error.errno:06d}", error.sqlstate, error.message, query_id)
-    except Exception:
-        log.exception("%s failed inside the server.", query_id)
-        return _error(
-            "300002", "XX000", f"Processing aborted by error 300002, query id {query_id}.", query_id
-        )
-    data = {
-        "parameters": [
-            {"name": "TIMEZONE", "value": "Etc/UTC"},
-            {"name": "AUTOCOMMIT", "value": session.autocommit},
-        ],
-        "queryId": query_id,
-        "statementTypeId": result.statement_type,
-        "finalDatabaseName": session.database,
-        "finalSchemaName": session.schema,
-        "finalWarehouseName": session.warehouse,
-        "finalRoleName": session.role or "SYSADMIN",
-        "numberOfBinds": 0,
-        **(result.upload or payload),
-    }
-    return {"data": data, "code": None, "message": None, "success": True}
-
-
-def _execute(session: Session, sql: str, bound: dict[str, Any], query_id: str) -> results.Result:
-    if not bound:
-        return session.execute(sql, query_id)
-    rows = bindings.rows_of(bound)
-    if len(rows) == 1:
-        return session.execute(bindings.inline(sql, rows[0]), query_id)
-    if (merged := bindings.merge_rows(sql, rows)) is not None:
-        return session.execute(merged, query_id)
-    total, last = 0, None
-    for row in rows:
-        last = session.execute(bindings.inline(sql, row), query_id)
-        total += sum(value for value in last.table.to_pylist()[0].values() if isinstance(value, int))
-    assert last is not None
-    return results.counts(last.statement_type, rows_affected=total)
-
-
-def _error(code: str, sqlstate: str, message: str, query_id: str) -> dict[str, Any]:
-    data = {"errorCode": code, "sqlState": sqlstate, "queryId": query_id, "internalError": False}
-    return {"data": data, "code": code, "message": message, "success": False}
+        self._running[request_id] = session
+        try:
+            return answers.answer(session, request_id, body)
+        finally:
+            self._running.pop(request_id, None)
 
 
 def _failure(code: str, message: str, data: dict[str, Any] | None = None) -> Response:

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -58,6 +59,7 @@ class Session:
         self.parameters = {**DEFAULTS, **parameters}
         self.recent = recent
         self.consumed: set[Name] = set()
+        self.answers: OrderedDict[str, bytes] = OrderedDict()
         self.last_used = self.last_heard = time.monotonic()
         self.running = False
         self.closed = False
@@ -70,15 +72,17 @@ class Session:
         """Whether a statement outside BEGIN commits by itself."""
         return self.parameters["AUTOCOMMIT"].lower() == "true"
 
-    def execute(self, sql: str, query_id: str | None = None) -> results.Result:
-        """Run one statement; the caller holds `lock`.
+    def execute(
+        self, sql: str, query_id: str | None = None, *, describe_only: bool = False
+    ) -> results.Result:
+        """Run one statement, or only say which columns it would give; the caller holds `lock`.
 
         Raises:
             StatementError: as the client is to see it. An open transaction has then been rolled back.
         """
         self.running, self.last_used = True, time.monotonic()
         try:
-            result = self._run(sql)
+            result = self._run(sql, describe_only)
         except StatementError:
             self._failed()
             raise
@@ -121,12 +125,12 @@ class Session:
         with self.transactions.atomic():
             yield
 
-    def use(self, database: str | None, schema: str | None) -> None:
+    def use(self, database: str | None, schema: str | None, *, public: bool = True) -> None:
         """Make a database and schema the current ones; without a schema, PUBLIC where there is one."""
         if database is None:
             return
         self.require_database(database)
-        if schema is None and self.catalog.has_schema(self.cursor, database, "PUBLIC"):
+        if schema is None and public and self.catalog.has_schema(self.cursor, database, "PUBLIC"):
             schema = "PUBLIC"
         if schema and schema != "INFORMATION_SCHEMA":
             self.require_schema(Name(database, schema, ""))
@@ -193,9 +197,11 @@ class Session:
                     self.catalog.drop_temporary(self.cursor, kind, Name(database, schema, name))
         self.cursor.close()
 
-    def _run(self, sql: str) -> results.Result:
+    def _run(self, sql: str, describe_only: bool) -> results.Result:
         command = commands.read(sql)
         if command is not None:
+            if describe_only:
+                return results.status()
             return statements.command(self, command)
         trees = [tree for tree in sqlglot.parse(sql, read="snowflake") if tree is not None]
         trees = [tree for tree in trees if not isinstance(tree, exp.Semicolon)]
@@ -207,7 +213,7 @@ class Session:
                 8,
                 "0A000",
             )
-        return statements.run(self, trees[0])
+        return (statements.describe if describe_only else statements.run)(self, trees[0])
 
     def _failed(self) -> None:
         if self.transactions.open is not None:

@@ -81,6 +81,21 @@ def run(session: Session, tree: exp.Expr) -> results.Result:
     raise unsupported(tree.sql(dialect="snowflake")[:80])
 
 
+def describe(session: Session, tree: exp.Expr) -> results.Result:
+    """The columns a query would give, without its rows; nothing is run."""
+    if not isinstance(tree, exp.Query):
+        return results.status()
+    tree = normalise(tree, session.context())
+    check_current(tree, session.context())
+    for call in list(tree.find_all(exp.Anonymous)):
+        if str(call.this).upper().startswith("SYSTEM$"):
+            call.replace(exp.Null())
+    for mark in list(tree.find_all(exp.Placeholder)):
+        mark.replace(exp.Null())
+    _name_columns(tree)
+    return results.fetch(session.cursor, f"SELECT * FROM ({to_duckdb(tree, session.context())}) LIMIT 0")
+
+
 def _query(session: Session, tree: exp.Expr) -> results.Result:
     tree = _system_functions(session, tree)
     if isinstance(found := infer.result_scan(session, tree), results.Result):

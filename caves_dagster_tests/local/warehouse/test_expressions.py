@@ -230,3 +230,15 @@ def test_results_are_kept_for_a_while(sql: Sql) -> None:
     sql("SELECT 1 AS A")
     assert sql(f"SELECT * FROM TABLE(RESULT_SCAN('{sql.cursor.sfqid}'))") == [(1,)]
     sql.fails(709, "SELECT * FROM TABLE(RESULT_SCAN('gone'))")
+
+
+def test_describing_a_query_runs_nothing(sql: Sql) -> None:
+    sql("CREATE TABLE T (a INTEGER, b NUMBER(10,2))")
+    described = sql.cursor.describe("SELECT a, b, COUNT(*) OVER () FROM T")
+    assert [(column.name, column.scale) for column in described][:2] == [("A", 0), ("B", 2)]
+    sql.cursor.describe("INSERT INTO T VALUES (1, 1)")
+    assert sql.one("SELECT COUNT(*) FROM T") == 0
+
+
+def test_options_of_flatten_that_would_be_ignored_are_refused(sql: Sql) -> None:
+    sql.fails(2, "SELECT value FROM TABLE(FLATTEN(input => PARSE_JSON('[]'), outer => TRUE))")

@@ -185,3 +185,11 @@ def test_bind_values_and_passwords_are_not_logged(own_server: Server) -> None:
     log = own_server.errors.read_text()
     assert "SELECT ?" in log
     assert "s3cret" not in log
+
+
+def test_a_schema_that_is_not_there_is_not_replaced_by_another(server: Server) -> None:
+    sql = Sql(server.connect(schema="NOWHERE"))
+    assert sql("SELECT CURRENT_DATABASE(), CURRENT_SCHEMA()") == [(DATABASE, None)]
+    sql.fails(90106, "SELECT * FROM T")
+    sql.fails(90106, "CREATE TABLE T (a INTEGER)")
+    sql.connection.close()
