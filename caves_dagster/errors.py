@@ -1,19 +1,19 @@
 """Every error this project raises on purpose.
 
-    CavesError                  what went wrong, the value, the remedy
-    ├── SettingsError           a setting is missing or malformed
-    ├── DeclarationError        a shop's declaration does not hold together
-    ├── RetryableError          the same call may succeed later
-    │   ├── KafkaUnreachable    no broker answers
-    │   ├── WarehouseUnreachable  no warehouse answers
-    │   ├── WriteConflict       another transaction holds or changed the same rows
-    │   └── PositionsMoved      another writer committed first: re-read and go on
-    ├── TopicNotFound           the broker answers, the topic is not there
-    ├── SignInRefused           the warehouse answers, and refuses the credentials
-    ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
-    ├── DeliveryFailed          the producer could not deliver every event
-    ├── LandingRefused          the warehouse refused a batch's data
-    └── PlatformError           the embedded platform could not do what was asked
+CavesError                  what went wrong, the value, the remedy
+├── SettingsError           a setting is missing or malformed
+├── DeclarationError        a shop's declaration does not hold together
+├── RetryableError          the same call may succeed later
+│   ├── KafkaUnreachable    no broker answers
+│   ├── WarehouseUnreachable  no warehouse answers
+│   ├── WriteConflict       another transaction holds or changed the same rows
+│   └── PositionsMoved      another writer committed first: re-read and go on
+├── TopicNotFound           the broker answers, the topic is not there
+├── SignInRefused           the warehouse answers, and refuses the credentials
+├── WarehouseNotSetUp       the warehouse answers, its tables are not there
+├── DeliveryFailed          the producer could not deliver every event
+├── LandingRefused          the warehouse refused a batch's data
+└── PlatformError           the embedded platform could not do what was asked
 """
 
 from __future__ import annotations

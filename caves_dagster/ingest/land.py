@@ -19,15 +19,25 @@ from pathlib import Path
 
 from snowflake.connector import errors as connector_errors
 
-from caves_dagster.errors import CavesError, LandingRefused, PositionsMoved
+from caves_dagster.errors import (
+    CavesError,
+    LandingRefused,
+    PositionsMoved,
+    WarehouseNotSetUp,
+    WriteConflict,
+)
 from caves_dagster.ingest.batch import Batch, write_dead_letters, write_rows
 from caves_dagster.ingest.positions import Gap, Position
 from caves_dagster.kafka.client import TopicState
 from caves_dagster.shop import SQL_ROOT, Shop
+from caves_dagster.warehouse.abandoned import abort_abandoned
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements
 
 log = logging.getLogger(__name__)
+
+# Rows tried one by one before a batch that was refused is bisected.
+_SAMPLE = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Lander:
     def __init__(self, warehouse: Warehouse, shop: Shop) -> None:
         self._warehouse = warehouse
         self._shop = shop
+        self._transaction_name = f"CAVES_LANDING_{shop.name.upper()}"
 
     def positions(self, topic: str) -> list[Position]:
         """Every stored position of the topic, other clusters and topic ids included."""
@@ -89,8 +100,7 @@ class Lander:
             try:
                 self._commit(batch, landing, Path(folder))
             except LandingRefused as refusal:
-                # A COPY that fails without a single row fails for another reason than its data.
-                if self._try(batch, [], Path(folder)) is not None:
+                if self._is_systemic(batch, Path(folder)):
                     raise
                 refused = self._bisect(batch, range(len(batch.rows)), Path(folder))
                 if not refused:
@@ -113,10 +123,13 @@ class Lander:
         files = self._upload(batch, folder)
         try:
             began = time.monotonic()
-            with self._warehouse.transaction():
+            with self._warehouse.transaction(self._transaction_name):
                 self._take_fence(landing)
                 self._load(batch, files)
                 self._record(batch, landing, files.seconds, began)
+        except WriteConflict:
+            abort_abandoned(self._warehouse, self._transaction_name)
+            raise
         finally:
             self._remove(files)
 
@@ -146,7 +159,11 @@ class Lander:
         path.unlink()
 
     def _take_fence(self, landing: Landing) -> None:
-        self._warehouse.execute(self._sql("ingest/take_fence.sql"))
+        if self._warehouse.execute(self._sql("ingest/take_fence.sql")) != 1:
+            raise WarehouseNotSetUp(
+                f"{self._shop.raw.schema}.INGEST_FENCE does not hold its one row: nothing locks the writers.",
+                "Run `caves setup`.",
+            )
         state = landing.state
         stored = {
             row.partition: row.next_offset
@@ -173,7 +190,8 @@ class Lander:
         """COPY, and see that as many rows were loaded as were sent.
 
         Raises:
-            LandingRefused: the warehouse refused the data, or loaded another number of rows.
+            LandingRefused: the warehouse refused the data.
+            CavesError: it loaded another number of rows; no row can be blamed for that.
         """
         (statement,) = statements(sql)
         try:
@@ -182,7 +200,10 @@ class Lander:
             raise LandingRefused(f"COPY failed: {error.msg}") from error
         loaded = sum(int(row.get("ROWS_LOADED") or 0) for row in rows)
         if loaded != sent:
-            raise LandingRefused(f"COPY loaded {loaded} rows of {sent}.")
+            raise CavesError(
+                f"COPY loaded {loaded} rows of {sent}: nothing was landed.",
+                "Run it again; if it stays so, look at COPY_HISTORY of the table.",
+            )
 
     def _record(self, batch: Batch, landing: Landing, upload_seconds: float, began: float) -> None:
         state = landing.state
@@ -223,6 +244,18 @@ class Lander:
                 "load_seconds": round(time.monotonic() - began, 4),
             },
         )
+
+    def _is_systemic(self, batch: Batch, folder: Path) -> bool:
+        """Whether the refusal has another reason than some rows' data.
+
+        So it is where a COPY without a single row fails, or one of each of a sample of rows: a table that
+        changed must not turn a whole topic into dead letters, nor cost two COPYs a row to find out.
+        """
+        if self._try(batch, [], folder) is not None:
+            return True
+        count = len(batch.rows)
+        sample = range(0, count, -(-count // _SAMPLE)) if count > _SAMPLE else range(0)
+        return bool(sample) and all(self._try(batch, [index], folder) is not None for index in sample)
 
     def _bisect(self, batch: Batch, indices: Sequence[int], folder: Path) -> dict[int, str]:
         """The rows that COPY refuses even alone, with the reason: tried by halves, each rolled back."""

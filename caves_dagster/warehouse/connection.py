@@ -110,12 +110,15 @@ class Warehouse:
             return int(cursor.rowcount or 0)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, name: str = "") -> Iterator[None]:
         """BEGIN, then COMMIT at the end of the block or ROLLBACK when it raises.
+
+        Args:
+            name: an identifier under which others find it (`abandoned.py`).
 
         When COMMIT itself raises `WarehouseUnreachable`, whether it took place is unknown: read it back.
         """
-        self.execute("BEGIN TRANSACTION")
+        self.execute(f"BEGIN TRANSACTION NAME {name}" if name else "BEGIN TRANSACTION")
         try:
             yield
             self.execute("COMMIT")
