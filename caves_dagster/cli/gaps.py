@@ -1,0 +1,57 @@
+"""`caves gaps`: offsets that were or may have been lost before ingestion could read them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from caves_dagster.settings import load_settings
+from caves_dagster.shops import find_shop
+
+app = typer.Typer(help="Offsets lost before ingestion could read them.", no_args_is_help=True)
+
+ShopName = Annotated[str, typer.Option("--shop", help="Whose gaps.")]
+
+
+@app.command("list")
+def list_gaps(shop: ShopName = "caves") -> None:
+    """Show every recorded gap, and who acknowledged it."""
+    table = Table(title=f"gaps of {shop}", title_justify="left", title_style="bold")
+    for column in ("topic", "partition", "from", "to", "reason", "found", "acknowledged"):
+        table.add_column(column)
+    for row in _run(shop, "ingest/read_gaps.sql"):
+        end = "unknown" if row["OFFSET_TO"] is None else str(row["OFFSET_TO"])
+        by = (
+            f"{row['ACKNOWLEDGED_AT']:%Y-%m-%d %H:%M} by {row['ACKNOWLEDGED_BY']}"
+            if row["ACKNOWLEDGED_AT"]
+            else "-"
+        )
+        found = f"{row['FOUND_AT']:%Y-%m-%d %H:%M}"
+        partition, start = str(row["PARTITION_ID"]), str(row["OFFSET_FROM"])
+        table.add_row(row["TOPIC"], partition, start, end, row["REASON"], found, by)
+    Console().print(table)
+
+
+@app.command()
+def acknowledge(
+    by: Annotated[str, typer.Option(help="Who accepts the loss; stands in the table.")],
+    shop: ShopName = "caves",
+) -> None:
+    """Accept every open gap, so that `offsets_accounted_for` passes again."""
+    (row,) = _run(shop, "ingest/acknowledge_gaps.sql", by=by)
+    count = next(iter(row.values()))
+    Console(highlight=False).print(f"{count} gaps of {shop} acknowledged by {by}.")
+
+
+def _run(shop: str, script: str, **values: str) -> list[dict[str, Any]]:
+    from caves_dagster.warehouse.connection import Warehouse
+    from caves_dagster.warehouse.scripts import render, statements
+
+    settings = load_settings()
+    found = find_shop(settings, shop)
+    (statement,) = statements(render(found.sql, script, raw=found.raw))
+    with Warehouse(settings.snowflake) as warehouse:
+        return warehouse.query(statement, values or None)
