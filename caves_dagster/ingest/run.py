@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from confluent_kafka import KafkaException, TopicPartition
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -133,16 +134,11 @@ class Ingestion:
         return make_plan(state, stored, recreated)
 
     def _carry_out(self, plan: Plan, report: IngestReport, began: float) -> None:
-        for gap in plan.gaps:
-            log.warning(
-                "Gap in %s partition %d: offsets from %d to %s (%s); ingestion goes on from %d.",
-                plan.state.topic,
-                gap.partition,
-                gap.offset_from,
-                "unknown" if gap.offset_to is None else gap.offset_to,
-                gap.reason,
-                plan.start[gap.partition],
+        for reason, gaps_of in groupby(sorted(plan.gaps, key=_reason), key=_reason):
+            ranges = ", ".join(
+                f"{gap.partition}: {gap.offset_from} to {gap.offset_to or '?'}" for gap in gaps_of
             )
+            log.warning("Gaps in %s (%s), by partition: %s.", plan.state.topic, reason, ranges)
         expected = dict(plan.expected)
         gaps = plan.gaps
         with ThreadPoolExecutor(1, thread_name_prefix="landing") as landing_thread:
@@ -203,6 +199,10 @@ class Ingestion:
             log.warning("Committing offsets for lag tools failed: %s", error.args[0].str())
         finally:
             consumer.close()
+
+
+def _reason(gap: Gap) -> str:
+    return gap.reason.value
 
 
 def _worth_trying_again(error: BaseException) -> bool:
