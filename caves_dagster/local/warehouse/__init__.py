@@ -35,6 +35,8 @@ Data
 - AVG and the division of numbers give floating point; SUM stays exact.
 - Numbers inside a VARIANT: integers of any length are kept, decimals have the 17 digits of a double. 18.50
   and 18.5 are the same number and print as 18.5. Keys stay in the order they were written.
+- A VARIANT string keeps its JSON quotes where it becomes text without a cast (a path compared with a literal
+  apart). Cast it: `v:x::VARCHAR`.
 - PARSE_JSON refuses everything that is not JSON (trailing commas, NaN, 1e400), not duplicate keys only.
 - VARCHAR(n) is refused beyond n as on Snowflake, but the message names neither value nor column, except
   from COPY.

@@ -182,6 +182,25 @@ def to_timestamp(node: exp.Expr) -> exp.Expr:
     return node if isinstance(node, exp.TryCast) else transforms.to_timestamp(node)
 
 
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.ILike)
+
+
+def _compare_text(node: exp.Expr) -> exp.Expr:
+    """A path into a VARIANT compared with a text is compared as text; as JSON it still has its quotes."""
+    if isinstance(node, exp.In) and any(item.is_string for item in node.expressions):
+        _as_text(node.this)
+    elif isinstance(node, _COMPARISONS):
+        for one, two in ((node.this, node.expression), (node.expression, node.this)):
+            if two.is_string:
+                _as_text(one)
+    return node
+
+
+def _as_text(operand: exp.Expr) -> None:
+    if isinstance(operand, exp.JSONExtract):
+        operand.replace(exp.JSONExtractScalar(this=operand.this, expression=operand.expression))
+
+
 def _flatten(node: exp.Expr) -> exp.Expr:
     """fakesnow's FLATTEN reads its input and drops the other arguments without a word."""
     if isinstance(node, exp.Explode) and node.expressions:
@@ -196,6 +215,7 @@ RULES: tuple[Callable[[exp.Expr], exp.Expr], ...] = (
     _try_cast,
     _parse_json,
     _flatten,
+    _compare_text,
     _cast_to_text,
     _to_binary,
     _ratio_to_report,

@@ -149,6 +149,21 @@ def test_paths_into_a_variant(sql: Sql) -> None:
     ]  # fmt: skip
 
 
+def test_a_path_is_compared_with_a_text_as_text(sql: Sql) -> None:
+    sql("CREATE TABLE T (v VARIANT)")
+    sql('INSERT INTO T SELECT PARSE_JSON(\'{"k": "ORDER_CREATED", "n": 5}\')')
+    where = (
+        "v:k = 'ORDER_CREATED'",
+        "v:k IN ('A', 'ORDER_CREATED')",
+        "v:k <> 'A'",
+        "v:k LIKE 'ORDER%'",
+        "v:n = 5",
+    )
+    for condition in where:
+        assert sql.one(f"SELECT COUNT(*) FROM T WHERE {condition}") == 1, condition
+    assert sql.one("SELECT IFF(v:k = 'ORDER_CREATED', 'o', 'i') FROM T") == "o"
+
+
 def test_flatten_gives_the_elements_in_order(sql: Sql) -> None:
     sql("CREATE TABLE B (id INTEGER, parts VARIANT)")
     sql('INSERT INTO B SELECT 1, PARSE_JSON(\'[{"p": 0, "to": 5}, {"p": 1, "to": 7}]\')')
