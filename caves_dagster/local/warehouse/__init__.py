@@ -27,7 +27,7 @@ Transactions
   LOCK_TIMEOUT is accepted and does nothing. Roll back and run the transaction again.
 - An open transaction whose client is silent for 10 s (an option) is rolled back; on Snowflake it takes
   hours, or somebody who waits for its lock.
-- One transaction writes to one database.
+- One transaction writes to one database. CURRENT_TIMESTAMP stands still within it.
 - TRUNCATE belongs to its transaction and can be rolled back; rely on neither, write DELETE.
 
 Data
