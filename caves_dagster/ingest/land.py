@@ -196,7 +196,7 @@ class Lander:
         (statement,) = statements(sql)
         try:
             rows = self._warehouse.query(statement)
-        except connector_errors.ProgrammingError as error:
+        except (connector_errors.ProgrammingError, connector_errors.IntegrityError) as error:
             raise LandingRefused(f"COPY failed: {error.msg}") from error
         loaded = sum(int(row.get("ROWS_LOADED") or 0) for row in rows)
         if loaded != sent:
