@@ -155,7 +155,7 @@ def _take(
             key, value = message.key(), message.value()
             known = timestamp if kind and timestamp >= 0 else None
             batch.messages.append(
-                KafkaMessage(message.topic(), partition, offset, known, key, value, message.headers() or [])
+                KafkaMessage(message.topic(), partition, offset, known, key, value, _headers(message))
             )
             batch.bytes += len(key or b"") + len(value or b"")
             progress.last_record_offset = offset
@@ -163,3 +163,14 @@ def _take(
             position[partition] = progress.end = offset + 1
         elif offset >= goal[partition]:
             position[partition] = progress.end = goal[partition]
+
+
+def _headers(message: Any) -> list[tuple[str, bytes | None]]:
+    """The message's headers; one unreadable header in their place where a name is not UTF-8.
+
+    confluent_kafka then hands over none of them, by an error that must not stop the topic.
+    """
+    try:
+        return message.headers() or []
+    except (SystemError, UnicodeDecodeError):
+        return [("\ufffd", None)]
