@@ -3,10 +3,13 @@
 Each check is one SQL statement, hence one snapshot: a live producer does not make it flicker. The statement
 gives a row a subject with at least SUBJECT, SEVERITY (ERROR or WARN), OFFENDING (how many) and OFFENDING_KEYS
 (the first of them); other columns are figures for people. No row at all is a failure: nothing was checked.
+
+In a run, checks of tables that only grow look at what is recent; `run_check` without `since` looks at all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import dagster as dg
@@ -18,6 +21,9 @@ from caves_dagster.warehouse.scripts import render, statements
 
 Status = Literal["PASS", "WARN", "FAIL"]
 
+_WINDOW = timedelta(hours=1)
+"""What windowed checks look at before the run itself: some hundred batches, whatever the tables hold."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -28,6 +34,8 @@ class Check:
         path: its SQL file, under the SQL root.
         also_reads: tables it needs to be up to date besides.
         blocking: whether what is downstream of the asset waits for it in the same run.
+        windowed: whether its SQL can leave out what was landed before a moment (`windowed`, `%(since)s`), as
+            it looks at tables that only grow.
     """
 
     name: str
@@ -36,6 +44,7 @@ class Check:
     path: str
     also_reads: tuple[Table, ...] = ()
     blocking: bool = False
+    windowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ def shop_checks(shop: Shop) -> tuple[Check, ...]:
             "Every Kafka offset that ingestion passed is a row, a dead letter or a recorded gap.",
             shop.raw,
             "ingest/checks/offsets_accounted_for.sql",
+            windowed=True,
         ),
         Check(
             "raw_vs_prod_counts",
@@ -80,14 +90,18 @@ def shop_checks(shop: Shop) -> tuple[Check, ...]:
     )
 
 
-def run_check(warehouse: Warehouse, shop: Shop, check: Check) -> Outcome:
+def run_check(warehouse: Warehouse, shop: Shop, check: Check, since: datetime | None = None) -> Outcome:
     """Run one check.
+
+    Args:
+        since: what a windowed check looks at in full; None for everything there is.
 
     Raises:
         CavesError: the warehouse is away or lacks a table; that is no verdict.
     """
-    (statement,) = statements(render(shop.sql, check.path, raw=shop.raw))
-    rows = warehouse.query(statement)
+    windowed = check.windowed and since is not None
+    (statement,) = statements(render(shop.sql, check.path, raw=shop.raw, windowed=windowed))
+    rows = warehouse.query(statement, {"since": since.isoformat()} if windowed and since else None)
     offending = {row["SEVERITY"] for row in rows if row["OFFENDING"]}
     status: Status = "FAIL" if "ERROR" in offending or not rows else "WARN" if offending else "PASS"
     return Outcome(check.name, status, rows)
@@ -120,12 +134,21 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksD
         can_subset=True,
     )
     def hold_against(context: dg.AssetCheckExecutionContext) -> Any:
+        since = _began(context) - _WINDOW
         for check in checks:
             key = dg.AssetCheckKey(dg.AssetKey(table.key), check.name)
             if key in context.selected_asset_check_keys:
-                yield _result(table, run_check(context.resources.warehouse, shop, check))
+                yield _result(table, run_check(context.resources.warehouse, shop, check, since))
 
     return hold_against
+
+
+def _began(context: dg.AssetCheckExecutionContext) -> datetime:
+    """When the run began: however long it was landing, its own batches are looked at."""
+    record = context.instance.get_run_record_by_id(context.run_id)
+    if record is None or record.start_time is None:
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(record.start_time, UTC)
 
 
 def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:

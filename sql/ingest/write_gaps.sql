@@ -6,9 +6,9 @@ SELECT
     %(cluster_id)s,
     %(topic)s,
     %(topic_id)s,
-    g.VALUE:partition::INTEGER,
-    g.VALUE:from::INTEGER,
-    g.VALUE:to::INTEGER,
-    g.VALUE:reason::VARCHAR,
+    g.VALUE:"partition"::INTEGER,
+    g.VALUE:"from"::INTEGER,
+    g.VALUE:"to"::INTEGER,
+    g.VALUE:"reason"::VARCHAR,
     %(now)s::TIMESTAMP_LTZ
 FROM TABLE(FLATTEN(INPUT => PARSE_JSON(%(gaps)s))) AS g;

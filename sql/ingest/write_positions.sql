@@ -2,10 +2,10 @@
 MERGE INTO {{ raw.schema }}.KAFKA_OFFSETS AS t
 USING (
     SELECT
-        p.VALUE:partition::INTEGER AS PARTITION_ID,
-        p.VALUE:to::INTEGER AS NEXT_OFFSET,
-        p.VALUE:last_record_offset::INTEGER AS LAST_RECORD_OFFSET,
-        p.VALUE:last_record_timestamp_ms::INTEGER AS LAST_RECORD_TIMESTAMP_MS
+        p.VALUE:"partition"::INTEGER AS PARTITION_ID,
+        p.VALUE:"to"::INTEGER AS NEXT_OFFSET,
+        p.VALUE:"last_record_offset"::INTEGER AS LAST_RECORD_OFFSET,
+        p.VALUE:"last_record_timestamp_ms"::INTEGER AS LAST_RECORD_TIMESTAMP_MS
     FROM TABLE(FLATTEN(INPUT => PARSE_JSON(%(partitions)s))) AS p
 ) AS s
     ON t.CLUSTER_ID = %(cluster_id)s

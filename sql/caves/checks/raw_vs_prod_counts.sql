@@ -1,117 +1,121 @@
 -- Every key of RAW stands in PRODUCTION with its newest version's figure, and no other key does. A key of which
--- something still waits in a stream is counted as waiting. One statement, so one snapshot.
-WITH orders_raw AS (
+-- something still waits in a stream is counted as waiting; a record whose key cannot be read is wrong, since it
+-- will never come. One statement, so one snapshot.
+{% from 'versions.sql' import or_oldest %}
+{% set subjects = [
+    {
+        'name': 'orders', 'event': 'ORDER_CREATED', 'figure': 'revenue',
+        'key': "TRY_TO_DECIMAL(EVENT_CONTENT:order_line_id::VARCHAR, 38, 0)",
+        'amount': "TRY_TO_DECIMAL(EVENT_CONTENT:total_price::VARCHAR, 10, 2)",
+        'table': 'PRODUCTION.ORDERS', 'table_key': 'ORDER_LINE_ID', 'table_amount': 'TOTAL_AMOUNT',
+        'stream': 'STAGING.STREAM_STG_ORDERS',
+    },
+    {
+        'name': 'adjustments', 'event': 'INVENTORY_ADJUSTED', 'figure': 'bottles moved',
+        'key': "TRY_TO_DECIMAL(EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0)",
+        'amount': "TRY_TO_DECIMAL(EVENT_CONTENT:quantity_change::VARCHAR, 38, 0)",
+        'table': 'PRODUCTION.INVENTORY_HISTORY', 'table_key': 'ADJUSTMENT_ID', 'table_amount': 'QUANTITY_CHANGE',
+        'stream': 'STAGING.STREAM_STG_INVENTORY_FOR_HISTORY',
+    },
+] %}
+WITH
+{% for it in subjects %}
+{{ it.name }}_read AS (
     SELECT
-        TRY_TO_DECIMAL(EVENT_CONTENT:order_line_id::VARCHAR, 38, 0) AS K,
-        TRY_TO_DECIMAL(EVENT_CONTENT:total_price::VARCHAR, 10, 2) AS AMOUNT
+        {{ it.key }} AS K,
+        {{ it.amount }} AS AMOUNT,
+        CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ AS EVENT_TIME,
+        KAFKA_TIMESTAMP::TIMESTAMP_NTZ AS RECORD_TIME,
+        KAFKA_TOPIC,
+        KAFKA_PARTITION,
+        KAFKA_OFFSET
     FROM RAW_DATA.RAW_EVENTS_STREAM
-    WHERE EVENT_TYPE = 'ORDER_CREATED'
+    WHERE EVENT_TYPE = '{{ it.event }}'
+),
+
+{{ it.name }}_newest AS (
+    SELECT K, AMOUNT
+    FROM {{ it.name }}_read
+    WHERE K IS NOT NULL
     QUALIFY ROW_NUMBER() OVER (
-        PARTITION BY TRY_TO_DECIMAL(EVENT_CONTENT:order_line_id::VARCHAR, 38, 0)
+        PARTITION BY K
         ORDER BY
-            CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ DESC,
-            COALESCE(KAFKA_TIMESTAMP::TIMESTAMP_NTZ, '1970-01-01'::TIMESTAMP_NTZ) DESC,
+            {{ or_oldest('EVENT_TIME') }} DESC,
+            {{ or_oldest('RECORD_TIME') }} DESC,
             KAFKA_TOPIC DESC,
             KAFKA_PARTITION DESC,
             KAFKA_OFFSET DESC
     ) = 1
 ),
 
-orders_waiting AS (
-    SELECT TRY_TO_DECIMAL(EVENT_CONTENT:order_line_id::VARCHAR, 38, 0) AS K
-    FROM RAW_DATA.STREAM_RAW_EVENTS
-    WHERE EVENT_TYPE = 'ORDER_CREATED'
-    UNION
-    SELECT ORDER_LINE_ID AS K FROM STAGING.STREAM_STG_ORDERS
+{{ it.name }}_waiting AS (
+    SELECT K, COUNT(*) AS VERSIONS
+    FROM (
+        SELECT {{ it.key }} AS K
+        FROM RAW_DATA.STREAM_RAW_EVENTS
+        WHERE EVENT_TYPE = '{{ it.event }}'
+        UNION ALL
+        SELECT {{ it.table_key }} AS K FROM {{ it.stream }}
+    )
+    GROUP BY K
 ),
 
-orders_compared AS (
+{{ it.name }}_compared AS (
     SELECT
         r.K AS RAW_K,
-        p.ORDER_LINE_ID AS PRODUCTION_K,
-        COALESCE(r.K, p.ORDER_LINE_ID) AS K,
+        p.{{ it.table_key }} AS PRODUCTION_K,
+        COALESCE(r.K, p.{{ it.table_key }})::VARCHAR AS K,
         r.AMOUNT AS RAW_AMOUNT,
-        p.TOTAL_AMOUNT AS PRODUCTION_AMOUNT,
+        p.{{ it.table_amount }} AS PRODUCTION_AMOUNT,
         w.K IS NOT NULL AS IS_WAITING,
         w.K IS NULL
-        AND (r.K IS NULL OR p.ORDER_LINE_ID IS NULL OR NOT EQUAL_NULL(r.AMOUNT, p.TOTAL_AMOUNT)) AS IS_WRONG
-    FROM orders_raw AS r
-    FULL OUTER JOIN PRODUCTION.ORDERS AS p ON r.K = p.ORDER_LINE_ID
-    LEFT JOIN orders_waiting AS w ON COALESCE(r.K, p.ORDER_LINE_ID) = w.K
-),
-
-orders_numbered AS (
-    SELECT *, ROW_NUMBER() OVER (PARTITION BY IS_WRONG ORDER BY K) AS N
-    FROM orders_compared
-),
-
-adjustments_raw AS (
+        AND (
+            r.K IS NULL
+            OR p.{{ it.table_key }} IS NULL
+            OR NOT EQUAL_NULL(r.AMOUNT, p.{{ it.table_amount }})
+        ) AS IS_WRONG
+    FROM {{ it.name }}_newest AS r
+    FULL OUTER JOIN {{ it.table }} AS p ON r.K = p.{{ it.table_key }}
+    LEFT JOIN {{ it.name }}_waiting AS w ON COALESCE(r.K, p.{{ it.table_key }}) = w.K
+    UNION ALL
     SELECT
-        TRY_TO_DECIMAL(EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0) AS K,
-        TRY_TO_DECIMAL(EVENT_CONTENT:quantity_change::VARCHAR, 38, 0) AS AMOUNT
-    FROM RAW_DATA.RAW_EVENTS_STREAM
-    WHERE EVENT_TYPE = 'INVENTORY_ADJUSTED'
-    QUALIFY ROW_NUMBER() OVER (
-        PARTITION BY TRY_TO_DECIMAL(EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0)
-        ORDER BY
-            CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ DESC,
-            COALESCE(KAFKA_TIMESTAMP::TIMESTAMP_NTZ, '1970-01-01'::TIMESTAMP_NTZ) DESC,
-            KAFKA_TOPIC DESC,
-            KAFKA_PARTITION DESC,
-            KAFKA_OFFSET DESC
-    ) = 1
+        NULL AS RAW_K,
+        NULL AS PRODUCTION_K,
+        'no key at ' || KAFKA_TOPIC || ' ' || KAFKA_PARTITION::VARCHAR || ':' || KAFKA_OFFSET::VARCHAR AS K,
+        NULL AS RAW_AMOUNT,
+        NULL AS PRODUCTION_AMOUNT,
+        FALSE AS IS_WAITING,
+        TRUE AS IS_WRONG
+    FROM {{ it.name }}_read
+    WHERE K IS NULL
 ),
 
-adjustments_waiting AS (
-    SELECT TRY_TO_DECIMAL(EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0) AS K
-    FROM RAW_DATA.STREAM_RAW_EVENTS
-    WHERE EVENT_TYPE = 'INVENTORY_ADJUSTED'
-    UNION
-    SELECT ADJUSTMENT_ID AS K FROM STAGING.STREAM_STG_INVENTORY_FOR_HISTORY
+{{ it.name }}_wrong AS (
+    SELECT K, ROW_NUMBER() OVER (ORDER BY K ASC) AS N
+    FROM {{ it.name }}_compared
+    WHERE IS_WRONG
 ),
 
-adjustments_compared AS (
-    SELECT
-        r.K AS RAW_K,
-        p.ADJUSTMENT_ID AS PRODUCTION_K,
-        COALESCE(r.K, p.ADJUSTMENT_ID) AS K,
-        r.AMOUNT AS RAW_AMOUNT,
-        p.QUANTITY_CHANGE AS PRODUCTION_AMOUNT,
-        w.K IS NOT NULL AS IS_WAITING,
-        w.K IS NULL
-        AND (r.K IS NULL OR p.ADJUSTMENT_ID IS NULL OR NOT EQUAL_NULL(r.AMOUNT, p.QUANTITY_CHANGE)) AS IS_WRONG
-    FROM adjustments_raw AS r
-    FULL OUTER JOIN PRODUCTION.INVENTORY_HISTORY AS p ON r.K = p.ADJUSTMENT_ID
-    LEFT JOIN adjustments_waiting AS w ON COALESCE(r.K, p.ADJUSTMENT_ID) = w.K
-),
+{{ it.name }}_named AS (
+    SELECT LISTAGG(K, ', ') WITHIN GROUP (ORDER BY N ASC) AS OFFENDING_KEYS
+    FROM {{ it.name }}_wrong
+    WHERE N <= 20
+){{ ',' if not loop.last }}
 
-adjustments_numbered AS (
-    SELECT *, ROW_NUMBER() OVER (PARTITION BY IS_WRONG ORDER BY K) AS N
-    FROM adjustments_compared
-)
-
+{% endfor %}
+{% for it in subjects %}
 SELECT
-    'orders' AS SUBJECT,
-    COUNT(RAW_K) AS IN_RAW,
-    COUNT(PRODUCTION_K) AS IN_PRODUCTION,
-    COUNT_IF(IS_WAITING) AS WAITING,
-    'revenue' AS FIGURE,
-    COALESCE(SUM(RAW_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_RAW,
-    COALESCE(SUM(PRODUCTION_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_PRODUCTION,
+    '{{ it.name }}' AS SUBJECT,
+    COUNT(c.RAW_K) AS IN_RAW,
+    COUNT(c.PRODUCTION_K) AS IN_PRODUCTION,
+    COUNT_IF(c.IS_WAITING) AS WAITING,
+    '{{ it.figure }}' AS FIGURE,
+    COALESCE(SUM(c.RAW_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_RAW,
+    COALESCE(SUM(c.PRODUCTION_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_PRODUCTION,
     'ERROR' AS SEVERITY,
-    COUNT_IF(IS_WRONG) AS OFFENDING,
-    LISTAGG(CASE WHEN IS_WRONG AND N <= 20 THEN K::VARCHAR END, ', ') AS OFFENDING_KEYS
-FROM orders_numbered
-UNION ALL
-SELECT
-    'adjustments' AS SUBJECT,
-    COUNT(RAW_K) AS IN_RAW,
-    COUNT(PRODUCTION_K) AS IN_PRODUCTION,
-    COUNT_IF(IS_WAITING) AS WAITING,
-    'bottles moved' AS FIGURE,
-    COALESCE(SUM(RAW_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_RAW,
-    COALESCE(SUM(PRODUCTION_AMOUNT), 0)::DECIMAL(38, 2) AS FIGURE_IN_PRODUCTION,
-    'ERROR' AS SEVERITY,
-    COUNT_IF(IS_WRONG) AS OFFENDING,
-    LISTAGG(CASE WHEN IS_WRONG AND N <= 20 THEN K::VARCHAR END, ', ') AS OFFENDING_KEYS
-FROM adjustments_numbered;
+    COUNT_IF(c.IS_WRONG) AS OFFENDING,
+    MAX(n.OFFENDING_KEYS) AS OFFENDING_KEYS
+FROM {{ it.name }}_compared AS c
+CROSS JOIN {{ it.name }}_named AS n{{ '\nUNION ALL' if not loop.last else ';' }}
+
+{% endfor %}
