@@ -38,6 +38,7 @@ from pathlib import Path
 from caves_dagster.errors import PlatformError
 from caves_dagster.local.files import write_json
 from caves_dagster.local.mock_cluster import open_cluster
+from caves_dagster.local.process import end_with
 
 DEFAULT_TOPICS: Mapping[str, int] = {"sales_events": 64, "orders_topic": 3}
 _PROOF_TIMEOUT_SECONDS = 5.0
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    end_with(options.owner)
     endpoint = options.home / "broker" / "endpoint.json"
     try:
         cluster = open_cluster(options.host, options.port, dict(options.topic) or DEFAULT_TOPICS)
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", type=Path, required=True, help="folder of the platform's state")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=19092, help="0 takes any free port")
+    parser.add_argument("--owner", type=int, help="end when the process with this id is gone")
     parser.add_argument(
         "--topic", type=_topic, action="append", default=[], metavar="NAME:PARTITIONS", help="repeatable"
     )

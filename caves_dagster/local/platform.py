@@ -7,6 +7,7 @@ Several platforms with different homes live side by side.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Platform:
         preferred_ports: begin with the well-known ports; otherwise with any free ones.
         topics: partitions by topic name; they exist when the broker answers.
         servers: which of the two servers to run.
+        owner: process whose end ends the servers too; None: they outlive everything.
         timeout_seconds: how long a server may take until it answers.
         grace_seconds: how long a server may take to end after SIGTERM.
     """
@@ -71,6 +73,7 @@ class Platform:
         preferred_ports: bool = True,
         topics: Mapping[str, int] = DEFAULT_TOPICS,
         servers: tuple[str, ...] = (BROKER, WAREHOUSE),
+        owner: int | None = None,
         timeout_seconds: float = 30.0,
         grace_seconds: float = 5.0,
     ) -> None:
@@ -79,7 +82,8 @@ class Platform:
         self._timeout_seconds = timeout_seconds
         self._grace_seconds = grace_seconds
         topic_options = tuple(f"--topic={name}:{partitions}" for name, partitions in topics.items())
-        options = {BROKER: topic_options, WAREHOUSE: ()}
+        owned = () if owner is None else (f"--owner={owner}",)
+        options = {BROKER: (*topic_options, *owned), WAREHOUSE: owned}
         self._servers = [Server(name, _MODULES[name], self.home, options[name]) for name in servers]
 
     @property
@@ -206,8 +210,11 @@ class Platform:
 def running_platform(
     home: Path, *, preferred_ports: bool = False, servers: tuple[str, ...] = (BROKER, WAREHOUSE)
 ) -> Iterator[Platform]:
-    """A platform that runs while the block does, on free ports unless asked otherwise."""
-    platform = Platform(home, preferred_ports=preferred_ports, servers=servers)
+    """A platform that runs while the block does, on free ports unless asked otherwise.
+
+    It ends with this process too, however that ends.
+    """
+    platform = Platform(home, preferred_ports=preferred_ports, servers=servers, owner=os.getpid())
     platform.start()
     try:
         yield platform

@@ -6,7 +6,10 @@ would not do: after a crash or a reboot it may belong to something else, which m
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -128,3 +131,16 @@ def _ask(processes: list[psutil.Process], grace_seconds: float) -> list[psutil.P
             process.terminate()
     _, left = psutil.wait_procs(processes, timeout=grace_seconds)
     return left
+
+
+def end_with(owner: int | None) -> None:
+    """End this process, as SIGTERM does, soon after process `owner` is gone; None: never."""
+    if owner is None:
+        return
+
+    def watch() -> None:
+        with suppress(psutil.Error):
+            psutil.Process(owner).wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="owner", daemon=True).start()

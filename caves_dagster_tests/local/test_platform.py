@@ -6,10 +6,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
@@ -171,3 +174,22 @@ def test_the_addresses_file_is_what_settings_read(home: Path) -> None:
         written = json.loads((home / "endpoints.json").read_text())
         assert written == platform.endpoints.model_dump()
         assert set(written) == {"kafka", "snowflake"}
+
+
+def test_the_servers_end_when_their_owner_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys, time\n"
+        "from caves_dagster.local.platform import running_platform\n"
+        "with running_platform(pathlib.Path(sys.argv[1])):\n"
+        "    print('up', flush=True); time.sleep(60)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    with owner, owner.stdout:
+        assert owner.stdout.readline() == b"up\n"
+        pids = [server.pid for server in Platform(tmp_path).status().servers]
+        owner.kill()
+    assert None not in pids
+    processes = [psutil.Process(pid) for pid in pids if pid and psutil.pid_exists(pid)]
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvicorn
 
+from caves_dagster.local.process import end_with
 from caves_dagster.local.warehouse.catalog import Catalog
 from caves_dagster.local.warehouse.registry import Registry
 from caves_dagster.local.warehouse.server import Credentials, Warehouse
@@ -78,6 +79,7 @@ def serve(options: argparse.Namespace) -> None:
             )
             host, port = listener.getsockname()[:2]
             server = _Server(config)
+            end_with(options.owner)
             asyncio.run(
                 _serve(server, listener, home / ENDPOINT, {"host": host, "port": port, "pid": os.getpid()})
             )
@@ -135,6 +137,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--home", required=True, help="folder of the embedded platform's state")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--owner", type=int, help="end when the process with this id is gone")
     parser.add_argument(
         "--transaction-idle-seconds", type=float, default=10.0, help="idle transactions are rolled back"
     )
