@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -165,12 +166,14 @@ def _take(
             position[partition] = progress.end = goal[partition]
 
 
-def _headers(message: Any) -> list[tuple[str, bytes | None]]:
-    """The message's headers; one unreadable header in their place where a name is not UTF-8.
+# Not `message.headers()`: where a header's name is not UTF-8, confluent_kafka returns a list with a hole in it
+# and an error set, which a call that the interpreter has specialised does not look at. It crashed.
+_call_headers = methodcaller("headers")
 
-    confluent_kafka then hands over none of them, by an error that must not stop the topic.
-    """
+
+def _headers(message: Any) -> list[tuple[str, bytes | None]]:
+    """The message's headers; one unreadable header in their place where a name is not UTF-8."""
     try:
-        return message.headers() or []
+        return _call_headers(message) or []
     except (SystemError, UnicodeDecodeError):
         return [("\ufffd", None)]
