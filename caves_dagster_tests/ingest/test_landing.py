@@ -230,10 +230,10 @@ def test_a_commit_whose_fate_is_unknown_neither_loses_nor_doubles(caves: Caves, 
     caves.publish(messages)
     with _Breaking(caves, commits) as warehouse:
         report = ingestion(caves, warehouse=warehouse, batch_max_events=60).run()
-        assert warehouse.broken == 1
     require_exactly_once(caves, messages)
     assert files_on_stage(caves) == []
     assert report.lag_after == 0
+    assert report.landed + report.dead == (140 if commits else 200), "the connection did not break"
 
 
 # --- dead letters
@@ -247,7 +247,7 @@ def test_dead_letters_keep_every_byte_of_the_message(caves: Caves) -> None:
         ("vide", b""),
         ("clé", None),
     ]
-    sent = [
+    sent: list[tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]] = [
         (everything, everything, headers),
         (b"", None, []),
         (None, b"", []),
@@ -340,14 +340,17 @@ def test_what_the_contract_lets_through_the_warehouse_holds(caves: Caves) -> Non
     assert found == expected
 
 
-def test_a_header_whose_name_is_not_text_does_not_stop_the_topic(caves: Caves) -> None:
-    messages = caves.events(2)
+def test_header_names_that_are_not_text_do_not_stop_the_topic(caves: Caves) -> None:
+    """Many of them: the interpreter treats a call otherwise after it has made it a few times."""
+    messages = caves.events(50)
     caves.publish(messages)
-    produce_with_header(caves, b"not an event", name=b"\xff\xfe")
+    for _ in range(20):
+        produce_with_header(caves, b"not an event", name=b"\xff\xfe")
     report = ingest(caves)
-    assert (report.landed, report.dead) == (2, 1)
-    assert bytes(dead_letters(caves)[0]["VALUE"]) == b"not an event"
-    assert json.loads(dead_letters(caves)[0]["HEADERS"]) == [{"name": "\ufffd", "value": None}]
+    assert (report.landed, report.dead) == (50, 20)
+    for row in dead_letters(caves):
+        assert bytes(row["VALUE"]) == b"not an event"
+        assert json.loads(row["HEADERS"]) == [{"name": "\ufffd", "value": None}]
 
 
 def produce_with_header(caves: Caves, value: bytes, name: bytes) -> None:
@@ -378,9 +381,9 @@ def produce_with_header(caves: Caves, value: bytes, name: bytes) -> None:
 
     topic = ctypes.create_string_buffer(caves.shop.topic.encode())
     content = ctypes.create_string_buffer(value)
-    arguments = (Argument * 4)()
+    given_arguments = (Argument * 4)()
     for argument, (kind, *given) in zip(
-        arguments,
+        given_arguments,
         (
             (1, ctypes.addressof(topic)),
             (4, ctypes.addressof(content), len(value)),
@@ -392,7 +395,7 @@ def produce_with_header(caves: Caves, value: bytes, name: bytes) -> None:
         argument.kind = kind
         for index, item in enumerate(given):
             argument.values[index] = item
-    assert library.rd_kafka_produceva(client, arguments, len(arguments)) is None
+    assert library.rd_kafka_produceva(client, given_arguments, len(given_arguments)) is None
     assert library.rd_kafka_flush(client, 10_000) == 0
     library.rd_kafka_destroy(client)
 
