@@ -166,8 +166,8 @@ def _take(
             position[partition] = progress.end = goal[partition]
 
 
-# Not `message.headers()`: where a header's name is not UTF-8, confluent_kafka returns a list with a hole in it
-# and an error set, which a call that the interpreter has specialised does not look at. It crashed.
+# Not `message.headers()`: where a header's name is not UTF-8, confluent_kafka returns a list with a hole in
+# it and an error set, which a call that the interpreter has specialised does not look at. It crashed.
 _call_headers = methodcaller("headers")
 
 
