@@ -145,7 +145,7 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksD
 
 def _began(context: dg.AssetCheckExecutionContext) -> datetime:
     """When the run began: however long it was landing, its own batches are looked at."""
-    record = context.instance.get_run_record_by_id(context.run_id)
+    record = context.instance.get_run_record_by_id(context.run.run_id)
     if record is None or record.start_time is None:
         return datetime.now(UTC)
     return datetime.fromtimestamp(record.start_time, UTC)
