@@ -133,7 +133,7 @@ def kafka_tick(shop: Shop, clients: Clients, cursor: str | None, now: float) -> 
     """
     with clients.lock:
         state = clients.kafka.inspect(shop.topic)
-        seen = json.loads(cursor) if cursor else {}
+        seen = _read_cursor(cursor)
         ends = {str(partition): offset for partition, offset in state.ends.items()}
         identity = [state.cluster_id, state.topic_id]
         if seen.get("identity") == identity and seen.get("ends") == ends:
@@ -147,6 +147,15 @@ def kafka_tick(shop: Shop, clients: Clients, cursor: str | None, now: float) -> 
         asset_events=_observation(shop, state, plan.lag, seen, now),
         cursor=json.dumps(seen),
     )
+
+
+def _read_cursor(cursor: str | None) -> dict[str, Any]:
+    """What the cursor remembers; nothing where somebody wrote something else into it."""
+    try:
+        seen = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    return seen if isinstance(seen, dict) else {}
 
 
 def _nothing(shop: Shop, state: TopicState, seen: dict[str, Any], now: float) -> dg.SensorResult:
