@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from caves_dagster.checks import Outcome, run_check, shop_checks
 from caves_dagster.ingest.run import Ingestion, IngestReport
-from caves_dagster.kafka.client import KafkaClient
+from caves_dagster.kafka.client import KafkaClient, client_config
 from caves_dagster.shop import Message
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster_tests.conftest import Caves
@@ -66,6 +68,11 @@ def require_exactly_once(caves: Caves, messages: Iterable[Message], dead: int | 
     assert int(batches["N"]) == len(sent)
     outcome = accounted_for(caves)
     assert outcome.status == "PASS", outcome.offending_keys
+
+
+def make_topic(caves: Caves) -> None:
+    """Ask the broker for the test's topic, which makes it."""
+    AdminClient(client_config(caves.settings.kafka)).list_topics(caves.shop.topic, timeout=10)
 
 
 def environment(caves: Caves, **more: str) -> dict[str, str]:

@@ -8,6 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+
+from snowflake.connector import errors as connector_errors
 
 from caves_dagster.kafka.producer import publish
 from caves_dagster.settings import PROJECT_ROOT
@@ -74,7 +77,9 @@ def end_open_transactions(caves: Caves) -> int:
     """What the server does by itself after ten seconds of silence, sooner; returns how many there were."""
     open_ones = caves.warehouse.query("SHOW TRANSACTIONS")
     for row in open_ones:
-        caves.warehouse.query("SELECT SYSTEM$ABORT_TRANSACTION(%(id)s)", {"id": int(row["ID"])})
+        # It may end by itself in this moment.
+        with suppress(connector_errors.ProgrammingError):
+            caves.warehouse.query("SELECT SYSTEM$ABORT_TRANSACTION(%(id)s)", {"id": int(row["ID"])})
     return len(open_ones)
 
 

@@ -8,15 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from caves_dagster.ingest.positions import GapReason
-from caves_dagster.kafka.client import client_config
 from caves_dagster.local.platform import Platform, running_platform
 from caves_dagster.shop import Message
 from caves_dagster.warehouse.connection import Row
 from caves_dagster_tests.conftest import Caves, _caves
-from caves_dagster_tests.ingest.accounting import accounted_for, ingest, landed_ids, require_exactly_once
+from caves_dagster_tests.ingest.accounting import (
+    accounted_for,
+    ingest,
+    landed_ids,
+    make_topic,
+    require_exactly_once,
+)
 
 OFFSETS = "RAW_DATA.KAFKA_OFFSETS"
 
@@ -150,7 +154,7 @@ def test_another_cluster_at_the_same_address_is_a_warning_and_its_events_land(
     broker = Platform(platform.home, servers=("broker",))
     broker.stop()
     broker.start()
-    _make_topic(caves)
+    make_topic(caves)
     second = caves.events(50, seed=2)
     caves.publish(second)
     assert caves.kafka.inspect(caves.shop.topic).cluster_id != before
@@ -167,8 +171,3 @@ def test_another_cluster_at_the_same_address_is_a_warning_and_its_events_land(
         )
         acknowledge(caves, int(gap["PARTITION_ID"]))
     require_exactly_once(caves, [*first, *second])
-
-
-def _make_topic(caves: Caves) -> None:
-    """Ask the broker for the topic, which makes it."""
-    AdminClient(client_config(caves.settings.kafka)).list_topics(caves.shop.topic, timeout=10)

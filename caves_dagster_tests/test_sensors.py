@@ -1,0 +1,443 @@
+"""The sensors as scenarios: real definitions on the real platform, runs in an instance of the test's own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.test_utils import create_run_for_test
+
+from caves_dagster.assets.transformation import transform
+from caves_dagster.decision import FIRST_BACK_OFF, HEARTBEAT_MAX_AGE
+from caves_dagster.definitions import build_definitions
+from caves_dagster.errors import TopicNotFound
+from caves_dagster.kafka.client import KafkaClient, TopicState
+from caves_dagster.local import ports
+from caves_dagster.local.platform import Platform, running_platform
+from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.sensors import OBSERVE_SECONDS, Clients
+from caves_dagster.settings import Settings, SnowflakeSettings
+from caves_dagster.warehouse.connection import Row, Warehouse
+from caves_dagster_tests.conftest import Caves, _caves
+from caves_dagster_tests.ingest.accounting import ingest, make_topic
+
+JOB = "caves_pipeline"
+STATUS = dg.DagsterRunStatus
+
+
+class Recording(Warehouse):
+    """Notes every statement it is asked to run."""
+
+    def __init__(self, settings: SnowflakeSettings) -> None:
+        super().__init__(settings)
+        self.statements: list[str] = []
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        self.statements.append(sql)
+        return super().query(sql, parameters)
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
+        self.statements.append(sql)
+        return super().execute(sql, parameters)
+
+
+@dataclass
+class Sensors:
+    """A shop's two sensors, as the daemon evaluates them: from tick to tick they keep their cursor."""
+
+    settings: Settings
+    definitions: dg.Definitions
+    warehouse: Recording
+    instance: dg.DagsterInstance
+    cursors: dict[str, str | None] = field(default_factory=dict)
+
+    def tick(self, name: str) -> SensorExecutionData:
+        sensor = self.definitions.resolve_sensor_def(f"caves_{name}_sensor")
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(name),
+            sensor_name=sensor.name,
+            definitions=self.definitions,
+        )
+        data = sensor.evaluate_tick(context)
+        self.cursors[name] = data.cursor
+        return data
+
+    def kafka(self) -> SensorExecutionData:
+        return self.tick("kafka")
+
+    def stream(self) -> SensorExecutionData:
+        return self.tick("stream")
+
+    def run(self, status: dg.DagsterRunStatus, heartbeat_age: float | None = None) -> dg.DagsterRun:
+        """A run of the pipeline in some state, its heart beaten so many seconds ago."""
+        tags = {} if heartbeat_age is None else {HEARTBEAT_TAG: f"{time.time() - heartbeat_age:.0f}"}
+        run: dg.DagsterRun = create_run_for_test(self.instance, job_name=JOB, status=status, tags=tags)
+        return run
+
+
+Make = Callable[[Settings], Sensors]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Builds sensors whose warehouse notes its statements."""
+    made: list[Sensors] = []
+
+    def build(settings: Settings) -> Sensors:
+        # A tick looks on for the interval less a second: here it looks once.
+        settings = settings.model_copy(update={"sensor_interval_seconds": 1})
+        warehouse = Recording(settings.snowflake)
+        clients = Clients(KafkaClient(settings.kafka), warehouse)
+        monkeypatch.setattr(Clients, "of", lambda _: clients)
+        sensors = Sensors(settings, build_definitions(settings), warehouse, dg.DagsterInstance.ephemeral())
+        made.append(sensors)
+        return sensors
+
+    yield build
+    for sensors in made:
+        sensors.warehouse.close()
+        sensors.instance.dispose()
+
+
+@pytest.fixture
+def sensors(caves: Caves, make: Make) -> Sensors:
+    """The sensors of the test's shop."""
+    return make(caves.settings)
+
+
+def launched(data: SensorExecutionData) -> int:
+    """How many runs a tick asks for."""
+    return len(data.run_requests or [])
+
+
+# --- the Kafka sensor
+
+
+def test_lag_launches_one_run(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(25))
+    data = sensors.kafka()
+    assert launched(data) == 1
+    (request,) = data.run_requests or []
+    assert request.tags["caves/lag"] == "25"
+    assert request.asset_selection is None, "the whole job"
+    assert request.run_config == {}, "no message travels in run config"
+
+
+def test_without_lag_nothing_is_launched_and_the_reason_says_so(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    data = sensors.kafka()
+    assert launched(data) == 0
+    assert data.skip_message == f"Nothing new in {caves.shop.topic}: lag 0 over 4 partitions."
+    assert sum(json.loads(data.cursor or "{}")["ends"].values()) == 25
+
+
+def test_a_topic_that_never_had_a_message_launches_nothing(sensors: Sensors) -> None:
+    assert launched(sensors.kafka()) == 0
+
+
+def test_an_event_after_the_lull_launches_a_run(caves: Caves, sensors: Sensors) -> None:
+    assert launched(sensors.kafka()) == 0
+    caves.publish(caves.events(1))
+    assert launched(sensors.kafka()) == 1
+    ingest(caves)
+    assert launched(sensors.kafka()) == 0
+
+
+@pytest.mark.parametrize("cursor", [None, "", "not JSON", "[1]", '"text"', "{}"])
+def test_a_lost_or_spoilt_cursor_costs_one_query(caves: Caves, sensors: Sensors, cursor: str | None) -> None:
+    caves.publish(caves.events(5))
+    ingest(caves)
+    sensors.kafka()
+    good = sensors.cursors["kafka"]
+    sensors.warehouse.statements.clear()
+    sensors.cursors["kafka"] = cursor
+    assert launched(sensors.kafka()) == 0
+    assert len(sensors.warehouse.statements) == 1
+    ends = [json.loads(text or "{}")["ends"] for text in (good, sensors.cursors["kafka"])]
+    assert ends[0] == ends[1]
+
+
+def test_lag_is_observed_at_most_once_a_minute(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    caves.publish(caves.events(12))
+    seen = []
+    for _ in range(30):
+        seen += [(now[0], event) for event in sensors.kafka().asset_events]
+        now[0] += 5.0
+    assert [event.asset_key for _, event in seen] == [dg.AssetKey(["kafka", caves.shop.topic])] * len(seen)
+    assert len(seen) == 3  # 150 seconds
+    assert all(after - before >= OBSERVE_SECONDS for (before, _), (after, _) in pairwise(seen))
+    assert {event.metadata["lag"].value for _, event in seen} == {12}
+    assert {event.metadata["messages"].value for _, event in seen} == {12}
+
+
+# --- an idle shop costs nothing
+
+
+def test_a_hundred_idle_ticks_of_the_kafka_sensor_ask_the_warehouse_nothing(
+    caves: Caves, sensors: Sensors
+) -> None:
+    caves.publish(caves.events(5))
+    ingest(caves)
+    assert launched(sensors.kafka()) == 0
+    sensors.warehouse.statements.clear()
+    for _ in range(100):
+        assert launched(sensors.kafka()) == 0
+    assert sensors.warehouse.statements == []
+
+
+def test_a_hundred_idle_ticks_of_the_stream_sensor_ask_only_whether_streams_have_data(
+    sensors: Sensors,
+) -> None:
+    for _ in range(100):
+        assert launched(sensors.stream()) == 0
+    assert len(sensors.warehouse.statements) == 100
+    for statement in set(sensors.warehouse.statements):
+        words = statement.removeprefix("SELECT ").split(", ")
+        assert all(word.startswith("SYSTEM$STREAM_HAS_DATA(") for word in words)
+        assert "FROM" not in statement.upper().split(), "a table would need a warehouse"
+
+
+def test_while_a_run_is_under_way_nothing_outside_is_asked(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(5))
+    sensors.run(STATUS.STARTED, heartbeat_age=1)
+    sensors.kafka()
+    sensors.stream()
+    assert sensors.warehouse.statements == []
+
+
+# --- the runs so far
+
+
+@pytest.mark.parametrize("status", [STATUS.NOT_STARTED, STATUS.STARTING, STATUS.STARTED])
+def test_nothing_is_launched_while_a_run_is_under_way(
+    caves: Caves, sensors: Sensors, status: dg.DagsterRunStatus
+) -> None:
+    caves.publish(caves.events(5))
+    run = sensors.run(status, heartbeat_age=1 if status is STATUS.STARTED else None)
+    for data in (sensors.kafka(), sensors.stream()):
+        assert launched(data) == 0
+        assert run.run_id[:8] in (data.skip_message or "")
+
+
+def test_a_run_of_another_job_stands_in_no_way(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(5))
+    create_run_for_test(sensors.instance, job_name="clean_up_runs", status=STATUS.STARTED)
+    assert launched(sensors.kafka()) == 1
+
+
+def test_a_run_whose_heart_stopped_is_reported_failed_and_another_is_launched(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caves.publish(caves.events(5))
+    run = sensors.run(STATUS.STARTED, heartbeat_age=HEARTBEAT_MAX_AGE + 5)
+    sensors.kafka()
+    found = sensors.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.FAILURE
+    said = [event.message for event in sensors.instance.all_logs(run.run_id)]
+    assert any("its heartbeat stopped" in message for message in said), said
+    later = time.time() + FIRST_BACK_OFF + 1
+    clock = SimpleNamespace(time=lambda: later, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    assert launched(sensors.kafka()) == 1
+
+
+def test_after_failures_the_sensors_wait_longer_and_longer(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caves.publish(caves.events(5))
+    now = [time.time()]
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    sensors.run(STATUS.FAILURE)
+    data = sensors.kafka()
+    assert launched(data) == 0
+    assert "because the last run failed" in (data.skip_message or "")
+    now[0] = time.time() + FIRST_BACK_OFF + 1
+    assert launched(sensors.kafka()) == 1
+    sensors.run(STATUS.FAILURE)
+    assert "the last 2 runs failed" in (sensors.kafka().skip_message or "")
+    now[0] = time.time() + 2 * FIRST_BACK_OFF + 1
+    assert launched(sensors.kafka()) == 1
+    sensors.run(STATUS.SUCCESS)
+    now[0] = time.time()
+    assert launched(sensors.kafka()) == 1, "a success ends the waiting"
+
+
+# --- the stream sensor
+
+
+def requested(data: SensorExecutionData) -> set[str]:
+    """The tables that the only requested run is to fill."""
+    (request,) = data.run_requests or []
+    return {key.to_user_string() for key in request.asset_selection or []}
+
+
+PRODUCTION = {"production/orders", "production/inventory_history", "production/inventory_current"}
+ANALYTICS = {"analytics/daily_sales", "analytics/top_wines", "analytics/stock_by_category"}
+STAGING = {"staging/stg_orders", "staging/stg_inventory_adjustments"}
+
+
+def test_rows_in_the_raw_stream_launch_everything_after_raw(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    data = sensors.stream()
+    assert requested(data) == STAGING | PRODUCTION | ANALYTICS
+    (request,) = data.run_requests or []
+    assert request.tags["caves/streams"] == "RAW_DATA.STREAM_RAW_EVENTS"
+
+
+def test_rows_in_a_staging_stream_do_not_launch_staging_again(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    transform(caves.warehouse, caves.shop, caves.shop.transformations[0])
+    data = sensors.stream()
+    assert requested(data) == PRODUCTION | ANALYTICS
+    for step in caves.shop.transformations[1:-1]:
+        transform(caves.warehouse, caves.shop, step)
+    data = sensors.stream()
+    assert requested(data) == {"production/inventory_current"} | ANALYTICS
+    transform(caves.warehouse, caves.shop, caves.shop.transformations[-1])
+    data = sensors.stream()
+    assert launched(data) == 0
+    assert data.skip_message == "No stream holds rows."
+
+
+def test_the_run_that_the_stream_sensor_asks_for_moves_the_rows(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(40))
+    ingest(caves)
+    (request,) = sensors.stream().run_requests or []
+    job = sensors.definitions.resolve_job_def(JOB)
+    result = job.execute_in_process(
+        instance=sensors.instance, asset_selection=request.asset_selection, tags=request.tags
+    )
+    assert result.success
+    assert caves.count("PRODUCTION.ORDERS") + caves.count("PRODUCTION.INVENTORY_HISTORY") == 40
+    assert launched(sensors.stream()) == 0
+
+
+# --- something is away
+
+
+@dataclass
+class Asked:
+    """What a tick said, and how long it took."""
+
+    data: SensorExecutionData
+    seconds: float
+
+
+def asked(tick: Callable[[], SensorExecutionData]) -> Asked:
+    began = time.monotonic()
+    data = tick()
+    return Asked(data, time.monotonic() - began)
+
+
+def test_without_a_broker_the_tick_skips_with_the_reason_and_the_remedy(caves: Caves, make: Make) -> None:
+    nowhere: dict[str, Any] = {
+        "bootstrap_servers": f"127.0.0.1:{ports.any_free('127.0.0.1')}",
+        "timeout_seconds": 2.0,
+    }
+    sensors = make(
+        caves.settings.model_copy(update={"kafka": caves.settings.kafka.model_copy(update=nowhere)})
+    )
+    sensors.cursors["kafka"] = '{"observed_at": 1}'
+    found = asked(sensors.kafka)
+    assert launched(found.data) == 0
+    assert nowhere["bootstrap_servers"] in (found.data.skip_message or "")
+    assert "`caves local start`" in (found.data.skip_message or "")
+    assert found.seconds < 10
+    assert sensors.cursors["kafka"] == '{"observed_at": 1}', "the cursor is kept"
+
+
+@pytest.mark.parametrize("name", ["kafka", "stream"])
+def test_without_a_warehouse_the_tick_skips_with_the_reason_and_the_remedy(
+    caves: Caves, make: Make, name: str
+) -> None:
+    port = ports.any_free("127.0.0.1")
+    nowhere = {"port": port, "login_timeout": 2, "network_timeout": 2}
+    sensors = make(
+        caves.settings.model_copy(update={"snowflake": caves.settings.snowflake.model_copy(update=nowhere)})
+    )
+    caves.publish(caves.events(1))
+    found = asked(lambda: sensors.tick(name))
+    assert launched(found.data) == 0
+    assert f"127.0.0.1:{port}" in (found.data.skip_message or "")
+    assert "`caves local start`" in (found.data.skip_message or "")
+    assert found.seconds < 20
+
+
+@pytest.mark.parametrize("name", ["kafka", "stream"])
+def test_a_warehouse_that_is_not_set_up_is_a_reason_with_its_remedy(
+    caves: Caves, sensors: Sensors, name: str
+) -> None:
+    caves.publish(caves.events(1))
+    caves.warehouse.execute("DROP SCHEMA RAW_DATA CASCADE")
+    data = sensors.tick(name)
+    assert launched(data) == 0
+    assert "`caves setup`" in (data.skip_message or "")
+
+
+def test_a_topic_that_is_not_there_is_a_reason_with_its_remedy(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded broker makes a topic when it is asked for one; Kafka need not."""
+
+    def inspect(self: KafkaClient, topic: str) -> TopicState:
+        raise TopicNotFound(f"The broker has no topic {topic!r}.", "Create it.")
+
+    monkeypatch.setattr(KafkaClient, "inspect", inspect)
+    data = sensors.kafka()
+    assert launched(data) == 0
+    assert data.skip_message == f"The broker has no topic {caves.shop.topic!r}. Create it."
+
+
+def test_a_refused_sign_in_is_a_reason_with_its_remedy(caves: Caves, make: Make) -> None:
+    wrong = caves.settings.snowflake.model_copy(update={"user": "somebody"})
+    sensors = make(caves.settings.model_copy(update={"snowflake": wrong}))
+    data = sensors.stream()
+    assert launched(data) == 0
+    assert "refused the sign-in of user 'somebody'" in (data.skip_message or "")
+    assert "SNOWFLAKE_PRIVATE_KEY_PATH" in (data.skip_message or "")
+
+
+# The connector tries to cancel the statement from a thread of its own, where its failure is nobody's.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_servers_that_come_back_are_used_again_without_a_restart_of_the_daemon(
+    tmp_path: Any, make: Make, request: pytest.FixtureRequest
+) -> None:
+    with running_platform(tmp_path / "home") as platform:
+        for caves in _caves(platform, request.node.name):
+            quick = {"login_timeout": 2, "network_timeout": 2}
+            settings = caves.settings.model_copy(
+                update={
+                    "snowflake": caves.settings.snowflake.model_copy(update=quick),
+                    "kafka": caves.settings.kafka.model_copy(update={"timeout_seconds": 2.0}),
+                }
+            )
+            sensors = make(settings)
+            assert launched(sensors.kafka()) == launched(sensors.stream()) == 0
+            caves.warehouse.close()
+            Platform(platform.home).stop()
+            for data in (sensors.kafka(), sensors.stream()):
+                assert "cannot be reached" in (data.skip_message or "")
+            Platform(platform.home).start()
+            assert sensors.stream().skip_message == "No stream holds rows."
+            make_topic(caves)  # the embedded broker forgets all topics
+            caves.publish(caves.events(3))
+            assert launched(sensors.kafka()) == 1
