@@ -34,7 +34,7 @@ def raw_asset(settings: Settings, shop: Shop) -> dg.AssetsDefinition:
             )
 
         warehouse = context.resources.warehouse
-        ingestion = Ingestion(settings, shop, context.resources.kafka, warehouse, context.run_id, say)
+        ingestion = Ingestion(settings, shop, context.resources.kafka, warehouse, context.run.run_id, say)
         report = ingestion.run()
         return dg.MaterializeResult(
             metadata=_figures(report)
