@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up test check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-kafka check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,17 @@ demo: $(INSTALLED)  ## 20,000 events from Kafka to production on a platform of i
 up: $(INSTALLED)  ## Platform, live producer and the Dagster UI on port 3000, until Ctrl-C
 	$(BIN)/caves up
 
+kafka: $(INSTALLED)  ## A real Apache Kafka on this machine, without Docker (Java 17 and Maven)
+	@$(BIN)/caves kafka start
+
+kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
+	@$(BIN)/caves kafka stop
+
 test: $(INSTALLED)  ## The tests, on a platform of their own
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-kafka: $(INSTALLED)  ## The tests on a real Apache Kafka of their own (Java 17 and Maven)
+	$(BIN)/python -m pytest -m real_kafka -rs caves_dagster_tests/real_kafka
 
 check: $(INSTALLED)  ## Lint, format, types
 	$(BIN)/ruff check .
