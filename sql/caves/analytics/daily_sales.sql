@@ -5,7 +5,8 @@ SELECT
     ORDER_DATE,
     COUNT(*) AS ORDER_COUNT,
     SUM(TOTAL_AMOUNT) AS DAILY_REVENUE,
-    ROUND(AVG(TOTAL_AMOUNT), 2) AS AVG_ORDER_VALUE
+    -- A decimal of Snowflake's own scale before it is rounded: halves round up wherever AVG gives a float.
+    ROUND(AVG(TOTAL_AMOUNT)::DECIMAL(18, 8), 2) AS AVG_ORDER_VALUE
 FROM PRODUCTION.ORDERS
 GROUP BY ORDER_DATE
 ORDER BY ORDER_DATE DESC;

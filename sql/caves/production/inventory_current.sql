@@ -1,5 +1,6 @@
 -- STAGING to PRODUCTION: the stock level after the newest movement of each product and warehouse.
--- A movement dated more than a day after it was read is somebody's wrong clock: it may not win.
+-- A movement dated more than a day after it was read is somebody's wrong clock: it may not win. Nor may one whose
+-- level cannot be read.
 {% from 'versions.sql' import is_newer, version_order %}
 MERGE INTO PRODUCTION.INVENTORY_CURRENT AS t
 USING (
@@ -9,6 +10,7 @@ USING (
     FROM {{ source }}
     WHERE PRODUCT_ID IS NOT NULL
         AND WAREHOUSE_LOCATION IS NOT NULL
+        AND STOCK_LEVEL IS NOT NULL
         AND EVENT_TIME <= DATEADD('day', 1, INGESTION_TIME)
     QUALIFY ROW_NUMBER() OVER (
         PARTITION BY PRODUCT_ID, WAREHOUSE_LOCATION

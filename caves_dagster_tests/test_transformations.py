@@ -1,0 +1,649 @@
+"""RAW to STAGING to PRODUCTION to the views: figures, winners among versions, transactions, repetition."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snowflake.connector import errors as connector_errors
+
+from caves_dagster.assets.transformation import transform
+from caves_dagster.warehouse.connection import Row, Warehouse
+from caves_dagster.warehouse.scripts import transformation_sql
+from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.raw_rows import NOON, Feed, RawRow, consume_all, insert_raw
+
+_LOAD_TIMES = {"STAGED_AT", "LOADED_AT", "UPDATED_AT"}
+_PRODUCED = ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY", "PRODUCTION.INVENTORY_CURRENT")
+_STAGED = ("STAGING.STG_ORDERS", "STAGING.STG_INVENTORY_ADJUSTMENTS")
+_STREAMS = (
+    "RAW_DATA.STREAM_RAW_EVENTS",
+    "STAGING.STREAM_STG_ORDERS",
+    "STAGING.STREAM_STG_INVENTORY_FOR_HISTORY",
+    "STAGING.STREAM_STG_INVENTORY_FOR_CURRENT",
+)
+
+
+_at = datetime.fromisoformat
+"""A moment without a zone, as TIMESTAMP_NTZ is read."""
+
+
+def _rows(caves: Caves, table: str, load_times: bool = False) -> list[dict[str, Any]]:
+    """A table's rows in an order of their own, load times left out."""
+    rows = caves.warehouse.query(f"SELECT * FROM {table}")
+    kept = [{k: v for k, v in row.items() if load_times or k not in _LOAD_TIMES} for row in rows]
+    return sorted(kept, key=repr)
+
+
+def _move(caves: Caves, rows: Sequence[RawRow]) -> dict[str, int]:
+    insert_raw(caves.warehouse, rows)
+    return consume_all(caves.warehouse, caves.shop)
+
+
+def _only(rows: Iterable[Row]) -> Row:
+    (row,) = rows
+    return row
+
+
+# --- figures ---
+
+
+def test_an_order_is_typed_exactly(caves: Caves) -> None:
+    _move(caves, [Feed().order(where={"recorded": NOON + timedelta(milliseconds=7), "partition": 3})])
+
+    row = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.ORDERS"))
+    assert row.pop("LOADED_AT") == row.pop("UPDATED_AT")
+    assert row == {
+        "ORDER_LINE_ID": 67890,
+        "CUSTOMER_ID": 42,
+        "PRODUCT_ID": 1015,
+        "PRODUCT_NAME": "Chardonnay Réserve 🥂",
+        "PRODUCT_CATEGORY": "Blanc",
+        "QUANTITY": 6,
+        "UNIT_PRICE": Decimal("18.50"),
+        "DISCOUNT": Decimal("0.1500"),
+        "TOTAL_AMOUNT": Decimal("94.35"),
+        "BOTTLE_SIZE_LITERS": Decimal("0.750"),
+        "SALES_CHANNEL": "E-com",
+        "EVENT_TIME": _at("2026-07-28 11:00"),
+        "ORDER_DATE": date(2026, 7, 28),
+        "KAFKA_TOPIC": "sales_events",
+        "KAFKA_PARTITION": 3,
+        "KAFKA_OFFSET": 0,
+        "KAFKA_TIMESTAMP": _at("2026-07-28 12:00:00.007000"),
+    }
+    assert [type(row[name]) for name in ("UNIT_PRICE", "DISCOUNT", "TOTAL_AMOUNT")] == [Decimal] * 3
+    staged = _only(caves.warehouse.query("SELECT * FROM STAGING.STG_ORDERS"))
+    assert staged["INGESTION_TIME"] == NOON.replace(tzinfo=None)
+
+
+def test_an_adjustment_is_typed_exactly(caves: Caves) -> None:
+    _move(caves, [Feed().adjustment(quantity_change=-3, stock_level=0)])
+
+    row = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.INVENTORY_HISTORY"))
+    assert (row["ADJUSTMENT_ID"], row["ADJUSTMENT_TYPE"]) == (5001, "RESTOCK")
+    assert (row["QUANTITY_CHANGE"], row["STOCK_LEVEL"]) == (-3, 0)
+    current = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.INVENTORY_CURRENT"))
+    assert (current["WAREHOUSE_LOCATION"], current["CURRENT_STOCK_LEVEL"]) == ("Lyon", 0)
+    assert current["LAST_MOVEMENT_AT"] == _at("2026-07-28 11:00")
+    assert current["LAST_ADJUSTMENT_ID"] == 5001
+
+
+def test_amounts_round_half_away_from_zero_and_what_does_not_fit_is_null(caves: Caves) -> None:
+    written = {
+        "18.5": "18.50",
+        "0": "0.00",
+        "0.005": "0.01",
+        "0.004999": "0.00",
+        "1.005": "1.01",
+        "2.675": "2.68",
+        "94.345": "94.35",
+        "94.3449999": "94.34",
+        "0.125": "0.13",
+        "1e2": "100.00",
+        "99999999.99": "99999999.99",
+        "99999999.994": "99999999.99",
+        "99999999.995": None,
+        "123456789": None,
+        "null": None,
+        '"7"': "7.00",
+        '"a lot"': None,
+        '{"euros": 7}': None,
+        "true": None,
+    }
+    feed = Feed()
+    rows = [
+        replace(row, content=row.content.replace('"total_price": 94.35', f'"total_price": {text}'))
+        for text in written
+        for row in [feed.order(feed.offset + 1)]
+    ]
+    _move(caves, rows)
+
+    found = caves.warehouse.query("SELECT TOTAL_AMOUNT FROM PRODUCTION.ORDERS ORDER BY ORDER_LINE_ID")
+    amounts = [row["TOTAL_AMOUNT"] for row in found]
+    assert dict(zip(written, amounts, strict=True)) == {
+        text: None if amount is None else Decimal(amount) for text, amount in written.items()
+    }
+
+
+def test_times_with_any_offset_become_utc_and_so_does_the_date(caves: Caves) -> None:
+    written = {
+        "2026-07-28T11:00:00Z": _at("2026-07-28 11:00"),
+        "2026-07-28T01:30:00+02:00": _at("2026-07-27 23:30"),
+        "2026-07-28T20:45:00-05:30": _at("2026-07-29 02:15"),
+        "2026-12-31T23:59:59.999-00:01": _at("2027-01-01 00:00:59.999000"),
+        "2026-07-28T11:00:00.123456Z": _at("2026-07-28 11:00:00.123456"),
+        "1970-01-01T00:00:00+00:00": _at("1970-01-01 00:00"),
+        "2199-12-31T23:59:59Z": _at("2199-12-31 23:59:59"),
+        "2024-02-29T12:00:00+14:00": _at("2024-02-28 22:00"),
+        "yesterday": None,
+        "2026-02-30T12:00:00Z": None,
+    }
+    feed = Feed()
+    _move(caves, [feed.order(feed.offset + 1, timestamp=text) for text in written])
+
+    found = caves.warehouse.query(
+        "SELECT EVENT_TIME, ORDER_DATE FROM PRODUCTION.ORDERS ORDER BY ORDER_LINE_ID"
+    )
+    times = [row["EVENT_TIME"] for row in found]
+    assert dict(zip(written, times, strict=True)) == written
+    assert [row["ORDER_DATE"] for row in found] == [at.date() if at else None for at in written.values()]
+
+
+def test_integers_of_64_bits_and_any_text_come_through(caves: Caves) -> None:
+    feed = Feed()
+    names = ["Château d'Yquem 🥂🇫🇷", 'L"été; DROP TABLE', "a\\b", "é" * 200, "-- '' {{ source }} %(x)s"]
+    _move(caves, [feed.order(2**63 - 1 - place, product_name=name) for place, name in enumerate(names)])
+
+    found = caves.warehouse.query("SELECT * FROM PRODUCTION.ORDERS ORDER BY ORDER_LINE_ID DESC")
+    assert [row["PRODUCT_NAME"] for row in found] == names
+    assert [row["ORDER_LINE_ID"] for row in found] == [2**63 - 1 - place for place in range(len(names))]
+
+
+def test_a_row_that_cannot_be_read_does_not_block_the_stream(caves: Caves) -> None:
+    feed = Feed()
+    _move(
+        caves,
+        [
+            feed.order(None),
+            feed.order("x", unit_price="dear", discount=7, quantity=1e40, bottle_size_liters=1000),
+            feed.order(1, unit_price="dear", discount=70, quantity=[1], total_price=-1e9, timestamp=12),
+            feed.adjustment(None),
+            feed.adjustment(2, warehouse=None, quantity_change="many"),
+            feed.adjustment(3, timestamp="soon"),
+            feed.adjustment(4, stock_level="full", timestamp="2026-07-28T11:59:00Z"),
+            feed.adjustment(5),
+        ],
+    )
+
+    assert (caves.count("STAGING.STG_ORDERS"), caves.count("STAGING.STG_INVENTORY_ADJUSTMENTS")) == (3, 5)
+    assert [caves.count(stream) for stream in _STREAMS] == [0, 0, 0, 0]
+    order = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.ORDERS"))
+    unread = ("UNIT_PRICE", "DISCOUNT", "QUANTITY", "TOTAL_AMOUNT", "EVENT_TIME", "ORDER_DATE")
+    assert [order[name] for name in unread] == [None] * 6
+    assert order["PRODUCT_NAME"] == "Chardonnay Réserve 🥂"
+    history = caves.warehouse.query("SELECT ADJUSTMENT_ID AS K FROM PRODUCTION.INVENTORY_HISTORY ORDER BY K")
+    assert [row["K"] for row in history] == [2, 3, 4, 5]
+    # Neither a movement without a time nor one without a level says how much there is.
+    current = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.INVENTORY_CURRENT"))
+    assert (current["LAST_ADJUSTMENT_ID"], current["CURRENT_STOCK_LEVEL"]) == (5, 124)
+
+
+# --- which version wins ---
+
+
+def _naive(moment: datetime | None) -> datetime:
+    return _at("1970-01-01 00:00") if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _event_time(row: RawRow) -> datetime:
+    return _naive(datetime.fromisoformat(row.event["timestamp"]))
+
+
+def _version(row: RawRow) -> tuple[Any, ...]:
+    return (_event_time(row), _naive(row.recorded), row.topic, row.partition, row.offset)
+
+
+def _winners(rows: Iterable[RawRow], key: Callable[[RawRow], Any]) -> dict[Any, RawRow]:
+    found: dict[Any, RawRow] = {}
+    for row in rows:
+        if key(row) not in found or _version(row) > _version(found[key(row)]):
+            found[key(row)] = row
+    return found
+
+
+def _position(row: RawRow) -> dict[str, Any]:
+    return {
+        "KAFKA_TOPIC": row.topic,
+        "KAFKA_PARTITION": row.partition,
+        "KAFKA_OFFSET": row.offset,
+        "KAFKA_TIMESTAMP": _naive(row.recorded) if row.recorded else None,
+    }
+
+
+def expected_production(rows: Sequence[RawRow]) -> dict[str, list[dict[str, Any]]]:
+    """What PRODUCTION has to hold, worked out in Python; load times left out."""
+    orders = _winners(
+        (r for r in rows if r.event_type == "ORDER_CREATED"), lambda r: r.event["order_line_id"]
+    )
+    movements = [r for r in rows if r.event_type == "INVENTORY_ADJUSTED"]
+    history = _winners(movements, lambda r: r.event["adjustment_id"])
+    credible = [r for r in movements if _event_time(r) <= _naive(r.ingested) + timedelta(days=1)]
+    current = _winners(credible, lambda r: (r.event["product_id"], r.event["warehouse"]))
+    return {
+        "PRODUCTION.ORDERS": [
+            {
+                "ORDER_LINE_ID": key,
+                "CUSTOMER_ID": row.event["customer_id"],
+                "PRODUCT_ID": row.event["product_id"],
+                "PRODUCT_NAME": row.event["product_name"],
+                "PRODUCT_CATEGORY": row.event["category"],
+                "QUANTITY": row.event["quantity"],
+                "UNIT_PRICE": Decimal(str(row.event["unit_price"])).quantize(Decimal("0.01")),
+                "DISCOUNT": Decimal(str(row.event["discount"])).quantize(Decimal("0.0001")),
+                "TOTAL_AMOUNT": Decimal(str(row.event["total_price"])).quantize(Decimal("0.01")),
+                "BOTTLE_SIZE_LITERS": Decimal(str(row.event["bottle_size_liters"])).quantize(
+                    Decimal("0.001")
+                ),
+                "SALES_CHANNEL": row.event["sales_channel"],
+                "EVENT_TIME": _event_time(row),
+                "ORDER_DATE": _event_time(row).date(),
+                **_position(row),
+            }
+            for key, row in orders.items()
+        ],
+        "PRODUCTION.INVENTORY_HISTORY": [
+            {
+                "ADJUSTMENT_ID": key,
+                "PRODUCT_ID": row.event["product_id"],
+                "PRODUCT_NAME": row.event["product_name"],
+                "PRODUCT_CATEGORY": row.event["category"],
+                "WAREHOUSE_LOCATION": row.event["warehouse"],
+                "ADJUSTMENT_TYPE": row.event["adjustment_type"],
+                "QUANTITY_CHANGE": row.event["quantity_change"],
+                "STOCK_LEVEL": row.event["stock_level"],
+                "EVENT_TIME": _event_time(row),
+                **_position(row),
+            }
+            for key, row in history.items()
+        ],
+        "PRODUCTION.INVENTORY_CURRENT": [
+            {
+                "PRODUCT_ID": product,
+                "PRODUCT_NAME": row.event["product_name"],
+                "PRODUCT_CATEGORY": row.event["category"],
+                "WAREHOUSE_LOCATION": warehouse,
+                "CURRENT_STOCK_LEVEL": row.event["stock_level"],
+                "LAST_ADJUSTMENT_ID": row.event["adjustment_id"],
+                "LAST_MOVEMENT_AT": _event_time(row),
+                **_position(row),
+            }
+            for (product, warehouse), row in current.items()
+        ],
+    }
+
+
+def _production(caves: Caves) -> dict[str, list[dict[str, Any]]]:
+    return {table: _rows(caves, table) for table in _PRODUCED}
+
+
+def _in_order(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    return {table: sorted(rows, key=repr) for table, rows in tables.items()}
+
+
+def _versions(chance: random.Random) -> list[RawRow]:
+    """Few keys, many versions of each, event times and record times that often tie."""
+    feed = Feed()
+    for _ in range(60):
+        minute = chance.choice([0, 1, 1, 2, 3])
+        offset = chance.choice(["Z", "+00:00"])
+        where = {
+            "partition": chance.randrange(3),
+            "topic": chance.choice(["sales_events", "sales_events", "sales_events_2"]),
+            "recorded": chance.choice([None, NOON, NOON, NOON + timedelta(milliseconds=1)]),
+            "ingested": NOON + timedelta(seconds=chance.randrange(100)),
+        }
+        timestamp = f"2026-07-28T11:0{minute}:00{offset}"
+        product = chance.choice([1015, 1016])
+        if chance.random() < 0.5:
+            feed.order(
+                chance.randrange(1, 7), where, product_id=product, quantity=feed.offset + 1,
+                total_price=round(feed.offset * 1.37, 2), customer_id=feed.offset + 1, timestamp=timestamp,
+            )  # fmt: skip
+        else:
+            ahead = chance.choice([timestamp] * 6 + ["2026-07-29T12:00:00+00:00", "2026-07-30T12:00:00Z"])
+            feed.adjustment(
+                chance.randrange(1, 9), where, product_id=product, stock_level=feed.offset,
+                quantity_change=feed.offset + 1, warehouse=chance.choice(["Lyon", "Nîmes"]), timestamp=ahead,
+            )  # fmt: skip
+    return feed.rows
+
+
+def _split(chance: random.Random, rows: list[RawRow], count: int) -> list[list[RawRow]]:
+    """The rows in any order, some of them repeated, in `count` batches, of which some are empty."""
+    shuffled = rows + chance.sample(rows, len(rows) // 5)
+    chance.shuffle(shuffled)
+    borders = sorted(chance.choices(range(len(shuffled) + 1), k=count - 1))
+    return [shuffled[begin:end] for begin, end in zip([0, *borders], [*borders, len(shuffled)], strict=True)]
+
+
+def _shifted(row: RawRow, by: int) -> RawRow:
+    """The same record about other keys."""
+    keys = {"order_line_id", "adjustment_id", "product_id"} & row.event.keys()
+    return row.changed(**{key: row.event[key] + by for key in keys})
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_order_of_arrival_and_every_split_gives_the_same_rows(caves: Caves, seed: int) -> None:
+    """Thirty permutations travel side by side, each with keys of its own: one wait instead of thirty."""
+    chance = random.Random(seed)
+    rows = _versions(chance)
+    permutations = [
+        _split(chance, [_shifted(row, by=1000 * number) for row in rows], count=5) for number in range(30)
+    ]
+    for batches in zip(*permutations, strict=True):
+        _move(caves, [row for batch in batches for row in batch])
+
+    expected = expected_production([row for batches in permutations for batch in batches for row in batch])
+    assert _production(caves) == _in_order(expected)
+    assert all(found and len(found) % 30 == 0 for found in expected.values())
+
+
+_TIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "record timestamp": ({"recorded": NOON, "offset": 9}, {"recorded": NOON + timedelta(seconds=1)}),
+    "no record timestamp": ({"recorded": None, "offset": 9}, {"recorded": NOON, "offset": 1}),
+    "topic": ({"topic": "a", "partition": 9}, {"topic": "b"}),
+    "partition": ({"partition": 9, "offset": 100}, {"partition": 10, "offset": 1}),
+    "offset": ({"offset": 99}, {"offset": 100}),
+}
+
+
+@pytest.mark.parametrize("arrival", ["together", "loser first", "winner first"])
+def test_ties_of_the_event_time_are_broken_by_the_record(caves: Caves, arrival: str) -> None:
+    feed = Feed()
+    losers, winners = [], []
+    for key, (loses, wins) in enumerate(_TIES.values(), start=1):
+        losers += [
+            feed.order(key, loses, quantity=1),
+            feed.adjustment(key, loses, quantity_change=1, product_id=key),
+        ]
+        winners += [
+            feed.order(key, wins, quantity=2),
+            feed.adjustment(key, wins, quantity_change=2, product_id=key),
+        ]
+    orders = {
+        "together": [losers + winners],
+        "loser first": [losers, winners],
+        "winner first": [winners, losers],
+    }
+    for batch in orders[arrival]:
+        _move(caves, batch)
+
+    found = caves.warehouse.query("SELECT QUANTITY FROM PRODUCTION.ORDERS ORDER BY ORDER_LINE_ID")
+    assert dict(zip(_TIES, [row["QUANTITY"] for row in found], strict=True)) == dict.fromkeys(_TIES, 2)
+    moved = caves.warehouse.query(
+        "SELECT QUANTITY_CHANGE AS Q FROM PRODUCTION.INVENTORY_HISTORY ORDER BY ADJUSTMENT_ID"
+    )
+    assert [row["Q"] for row in moved] == [2] * len(_TIES)
+    current = caves.warehouse.query(
+        "SELECT KAFKA_OFFSET AS O FROM PRODUCTION.INVENTORY_CURRENT ORDER BY PRODUCT_ID"
+    )
+    wins = [row.offset for row in winners if row.event_type == "INVENTORY_ADJUSTED"]
+    assert [row["O"] for row in current] == wins
+
+
+def test_an_event_without_a_readable_time_loses_to_any_other(caves: Caves) -> None:
+    feed = Feed()
+    late = feed.order(1, timestamp="1999-01-01T00:00:00Z", quantity=2)
+    unread = feed.order(1, timestamp="one day", quantity=1)
+    for batch in ([unread], [late], [unread]):
+        _move(caves, batch)
+
+    assert _only(caves.warehouse.query("SELECT QUANTITY FROM PRODUCTION.ORDERS"))["QUANTITY"] == 2
+
+
+def test_a_late_movement_never_overwrites_the_stock_and_history_keeps_it(caves: Caves) -> None:
+    feed = Feed()
+    _move(caves, [feed.adjustment(1, stock_level=10, timestamp="2026-07-28T11:00:00Z")])
+    _move(caves, [feed.adjustment(2, stock_level=99, timestamp="2026-07-28T12:59:59.999+02:00")])
+    _move(caves, [feed.adjustment(3, stock_level=7, timestamp="2026-07-28T13:00:00.001+02:00")])
+
+    current = _only(caves.warehouse.query("SELECT * FROM PRODUCTION.INVENTORY_CURRENT"))
+    assert (current["CURRENT_STOCK_LEVEL"], current["LAST_ADJUSTMENT_ID"]) == (7, 3)
+    assert caves.count("PRODUCTION.INVENTORY_HISTORY") == 3
+
+
+def test_an_event_more_than_a_day_ahead_of_its_ingestion_never_wins_the_stock(caves: Caves) -> None:
+    feed = Feed()
+    ahead = feed.adjustment(1, stock_level=99, timestamp="2026-07-29T12:00:00.001Z")
+    at_the_limit = feed.adjustment(2, stock_level=10, product_id=1016, timestamp="2026-07-29T12:00:00Z")
+    sound = feed.adjustment(3, stock_level=7, timestamp="2026-07-28T11:00:00Z")
+    _move(caves, [ahead, at_the_limit])
+    _move(caves, [sound])
+
+    found = caves.warehouse.query(
+        "SELECT CURRENT_STOCK_LEVEL AS L FROM PRODUCTION.INVENTORY_CURRENT ORDER BY PRODUCT_ID"
+    )
+    assert [row["L"] for row in found] == [7, 10]
+    assert caves.count("PRODUCTION.INVENTORY_HISTORY") == 3
+
+
+# --- repetition and rebuilding ---
+
+
+def _pass_the_tables(caves: Caves) -> int:
+    """Every transformation with the table in place of its stream; rows changed."""
+    changed = 0
+    for step in caves.shop.transformations:
+        with caves.warehouse.transaction():
+            for table in step.writes:
+                for statement in transformation_sql(caves.shop, step.layer, table, step.source):
+                    changed += caves.warehouse.execute(statement)
+    return changed
+
+
+def test_rows_that_pass_twice_change_nothing_and_a_rebuild_gives_the_same(caves: Caves) -> None:
+    rows = _versions(random.Random(7))
+    _move(caves, rows)
+    everything = (*_STAGED, *_PRODUCED)
+    before = {table: _rows(caves, table, load_times=True) for table in everything}
+
+    assert _pass_the_tables(caves) == 0
+    assert {table: _rows(caves, table, load_times=True) for table in everything} == before
+    assert sum(consume_all(caves.warehouse, caves.shop).values()) == 0
+
+    # Landed a second time, as after a rewind: nothing but the raw table grows.
+    changed = _move(caves, rows)
+    assert (sum(changed.values()), caves.count("RAW_DATA.RAW_EVENTS_STREAM")) == (0, 2 * len(rows))
+    assert {table: _rows(caves, table, load_times=True) for table in everything} == before
+
+    for table in everything:
+        caves.warehouse.execute(f"DELETE FROM {table}")
+    assert _pass_the_tables(caves) > 0
+    assert _production(caves) == _in_order(expected_production(rows))
+
+
+def test_the_first_load_time_of_a_line_stays_when_it_changes(caves: Caves) -> None:
+    feed = Feed()
+    _move(caves, [feed.order(1)])
+    first = _only(caves.warehouse.query("SELECT LOADED_AT, UPDATED_AT FROM PRODUCTION.ORDERS"))
+    _move(caves, [feed.order(1, timestamp="2026-07-28T11:00:01Z")])
+    second = _only(caves.warehouse.query("SELECT LOADED_AT, UPDATED_AT FROM PRODUCTION.ORDERS"))
+
+    assert second["LOADED_AT"] == first["LOADED_AT"]
+    assert second["UPDATED_AT"] > first["UPDATED_AT"]
+
+
+def test_an_empty_stream_is_consumed_without_a_change(caves: Caves) -> None:
+    assert set(consume_all(caves.warehouse, caves.shop).values()) == {0}
+
+
+# --- one transaction ---
+
+
+def test_a_failure_in_the_second_table_undoes_the_first_and_leaves_the_stream(
+    caves: Caves, tmp_path: Path
+) -> None:
+    feed = Feed()
+    rows = [feed.order(1), feed.order(2), feed.adjustment(1)]
+    insert_raw(caves.warehouse, rows)
+    broken = tmp_path / "caves" / "staging" / "stg_inventory_adjustments.sql"
+    broken.parent.mkdir(parents=True)
+    broken.write_text(
+        "INSERT INTO STAGING.STG_INVENTORY_ADJUSTMENTS (EVENT_ID) SELECT EVENT_ID FROM {{ source }};"
+    )
+    step = caves.shop.transformations[0]
+
+    with pytest.raises(connector_errors.Error):
+        transform(caves.warehouse, replace(caves.shop, sql=tmp_path), step)
+
+    assert [caves.count(table) for table in _STAGED] == [0, 0]
+    assert [caves.count(stream) for stream in _STREAMS] == [3, 0, 0, 0]
+    assert set(transform(caves.warehouse, caves.shop, step).values()) == {2, 1}
+    assert [caves.count(stream) for stream in _STREAMS] == [0, 2, 1, 1]
+
+
+def test_two_consumers_at_once_double_nothing_and_both_end(caves: Caves) -> None:
+    rounds, failures = 2, []
+    totals: dict[str, int] = defaultdict(int)
+    lock, start = threading.Lock(), threading.Barrier(2, timeout=60)
+    feed = Feed()
+
+    def consume() -> None:
+        try:
+            with Warehouse(caves.settings.snowflake) as warehouse:
+                for _ in range(rounds):
+                    start.wait()
+                    changed = consume_all(warehouse, caves.shop)
+                    with lock:
+                        for table, count in changed.items():
+                            totals[table] += count
+                    start.wait()
+        except BaseException as error:  # noqa: BLE001 - handed to the test's thread
+            failures.append(error)
+            start.abort()
+
+    threads = [threading.Thread(target=consume, daemon=True) for _ in range(2)]
+    insert_raw(
+        caves.warehouse, [feed.order(n) for n in range(300)] + [feed.adjustment(n) for n in range(200)]
+    )
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+
+    assert failures == []
+    assert not any(thread.is_alive() for thread in threads)
+    consume_all(caves.warehouse, caves.shop)  # what one staged after the other had looked
+    assert [caves.count(stream) for stream in _STREAMS] == [0, 0, 0, 0]
+    assert [caves.count(table) for table in (*_STAGED, *_PRODUCED)] == [300, 200, 300, 200, 1]
+    assert (totals["STAGING.STG_ORDERS"], totals["STAGING.STG_INVENTORY_ADJUSTMENTS"]) == (300, 200)
+
+
+# --- views ---
+
+
+def _rounded(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def test_the_views_give_the_figures_that_decimals_give(caves: Caves) -> None:
+    chance = random.Random(3)
+    feed = Feed()
+    for number in range(1, 121):
+        product = 1000 + number % 12
+        feed.order(
+            number,
+            product_id=product,
+            product_name=f"Vin {product}",
+            category="Rouge" if product % 2 else "Blanc",
+            quantity=chance.randrange(1, 13),
+            total_price=chance.randrange(1, 100_000) / 100,
+            timestamp=f"2026-07-{20 + number % 7}T23:30:00+0{number % 3}:00",
+        )
+    orders = feed.rows
+    _move(caves, orders)
+
+    by_day: dict[date, list[Decimal]] = defaultdict(list)
+    by_wine: dict[tuple[str, str], list[tuple[int, Decimal]]] = defaultdict(list)
+    for row in orders:
+        amount = Decimal(str(row.event["total_price"]))
+        by_day[_event_time(row).date()].append(amount)
+        by_wine[row.event["product_name"], row.event["category"]].append((row.event["quantity"], amount))
+
+    assert caves.warehouse.query("SELECT * FROM ANALYTICS.DAILY_SALES") == [
+        {
+            "ORDER_DATE": day,
+            "ORDER_COUNT": len(amounts),
+            "DAILY_REVENUE": sum(amounts),
+            "AVG_ORDER_VALUE": _rounded(sum(amounts, Decimal()) / len(amounts)),
+        }
+        for day, amounts in sorted(by_day.items(), reverse=True)
+    ]
+    top = sorted(by_wine.items(), key=lambda item: (-sum(amount for _, amount in item[1]), item[0]))[:10]
+    assert caves.warehouse.query("SELECT * FROM ANALYTICS.TOP_WINES") == [
+        {
+            "PRODUCT_NAME": name,
+            "PRODUCT_CATEGORY": category,
+            "ORDER_COUNT": len(lines),
+            "TOTAL_QUANTITY": sum(quantity for quantity, _ in lines),
+            "TOTAL_REVENUE": sum(amount for _, amount in lines),
+        }
+        for (name, category), lines in top
+    ]
+
+
+def test_averages_round_half_away_from_zero(caves: Caves) -> None:
+    feed = Feed()
+    halves = {"2026-07-01": ["1.00", "1.01"], "2026-07-02": ["0.01", "0.02"], "2026-07-03": ["2.67", "2.68"]}
+    orders = [
+        feed.order(feed.offset + 1, total_price=float(amount), timestamp=f"{day}T12:00:00Z")
+        for day, amounts in halves.items()
+        for amount in amounts
+    ]
+    # 201 bottles of 200 wines: 1.005 each.
+    stock = [feed.adjustment(n, product_id=n, stock_level=2 if n == 1 else 1) for n in range(1, 201)]
+    _move(caves, orders + stock)
+
+    days = caves.warehouse.query("SELECT AVG_ORDER_VALUE AS A FROM ANALYTICS.DAILY_SALES ORDER BY ORDER_DATE")
+    assert [row["A"] for row in days] == [Decimal("1.01"), Decimal("0.02"), Decimal("2.68")]
+    assert caves.warehouse.query("SELECT * FROM ANALYTICS.STOCK_BY_CATEGORY") == [
+        {
+            "PRODUCT_CATEGORY": "Blanc",
+            "PRODUCT_COUNT": 200,
+            "TOTAL_STOCK": 201,
+            "AVG_STOCK_PER_PRODUCT": Decimal("1.01"),
+        }
+    ]
+
+
+def test_stock_counts_a_product_once_over_its_warehouses(caves: Caves) -> None:
+    feed = Feed()
+    _move(
+        caves,
+        [
+            feed.adjustment(1, warehouse="Lyon", stock_level=3),
+            feed.adjustment(2, warehouse="Nîmes", stock_level=4),
+            feed.adjustment(3, product_id=1016, stock_level=0),
+            feed.adjustment(4, product_id=1017, category="Rouge", stock_level=5),
+        ],
+    )
+
+    found = caves.warehouse.query("SELECT * FROM ANALYTICS.STOCK_BY_CATEGORY")
+    assert [tuple(row.values()) for row in found] == [
+        ("Blanc", 2, 7, Decimal("3.50")),
+        ("Rouge", 1, 5, Decimal("5.00")),
+    ]
+
+
+def test_views_of_empty_tables_are_empty(caves: Caves) -> None:
+    for view in caves.shop.views:
+        assert caves.warehouse.query(f"SELECT * FROM {view.full_name}") == []
