@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -25,6 +26,12 @@ for _name in list(os.environ):
     if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
         del os.environ[_name]
 os.environ["CAVES_ENV_FILE"] = os.devnull
+
+# How fast an example is made says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile(
+    "caves", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("caves")
 
 
 @dataclass
