@@ -1,9 +1,7 @@
-"""The job as Dagster runs it: from the topic to analytics, with its checks; and the daemon, killed on the way."""
+"""The job as Dagster runs it: from the topic to analytics, with checks; and the daemon, killed on the way."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -188,7 +186,7 @@ def run_processes(daemon: psutil.Process) -> list[psutil.Process]:
 
 def kill(process: psutil.Process) -> None:
     with suppress(psutil.Error):
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait(timeout=10)
 
 
