@@ -396,8 +396,8 @@ def test_ties_of_the_event_time_are_broken_by_the_record(caves: Caves, arrival: 
     current = caves.warehouse.query(
         "SELECT KAFKA_OFFSET AS O FROM PRODUCTION.INVENTORY_CURRENT ORDER BY PRODUCT_ID"
     )
-    wins = [row.offset for row in winners if row.event_type == "INVENTORY_ADJUSTED"]
-    assert [row["O"] for row in current] == wins
+    winning = [row.offset for row in winners if row.event_type == "INVENTORY_ADJUSTED"]
+    assert [row["O"] for row in current] == winning
 
 
 def test_an_event_without_a_readable_time_loses_to_any_other(caves: Caves) -> None:
