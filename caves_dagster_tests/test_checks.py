@@ -1,7 +1,7 @@
 """Each check on sound data, and seen to fail with the offending keys when the data is corrupted.
 
 Most corruptions are made in a transaction that is rolled back: the checks run inside it, and the next test
-finds the data sound again. PRODUCTION's tables stand without their keys here, which Snowflake does not enforce:
+finds the data sound again. PRODUCTION's tables stand without the keys that Snowflake does not enforce either:
 else nothing could be there twice.
 """
 
