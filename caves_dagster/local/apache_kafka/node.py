@@ -153,7 +153,8 @@ def make_topics(
         PlatformError: the broker does not answer, or refuses.
     """
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
 
     from caves_dagster.kafka.client import client_config
     from caves_dagster.settings import KafkaSettings
