@@ -223,7 +223,6 @@ def test_a_broker_that_refuses_sasl_tells_no_password(caves: Caves, written: Wri
 
 COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "status": (["status"], {}),
-    "status as JSON": (["status", "--json"], {}),
     "setup": (["setup"], {}),
     "produce": (["produce", "--count", "1"], {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}),
     "a malformed setting": (["status"], {"SNOWFLAKE_PORT": "abc"}),
