@@ -140,6 +140,7 @@ _LOSSY = {
     exp.DType.TIMESTAMPTZ,
 }
 _NUMBERS = {f"{t}TO_{n}" for t in ("", "TRY_") for n in ("NUMBER", "DECIMAL", "NUMERIC")}
+_WITHOUT_OFFSET = {f"{t}TO_TIMESTAMP{n}" for t in ("", "TRY_") for n in ("", "_NTZ")}
 _ITS_SOURCE_IS_A_DICTIONARY = "ingest/write_positions.sql"
 
 
@@ -181,6 +182,8 @@ def _by_tokens(text: str) -> Iterator[str]:
     for place, word in enumerate(words):
         if word in _NUMBERS and words[place + 1] == "(" and _arguments(tokens[place + 1 :]) < 3:
             yield f"{word} without precision and scale"
+        if word in _WITHOUT_OFFSET and words[place + 1] == "(":
+            yield f"{word}, which drops the offset of a timestamp"
     said = " ".join(words)
     if re.match(r"CREATE (OR REPLACE )?STREAM", said):
         if not said.startswith("CREATE STREAM IF NOT EXISTS"):
@@ -221,6 +224,8 @@ def test_no_statement_breaks_a_house_rule() -> None:
         ("SELECT TRY_CAST(PARSE_JSON(x) AS INTEGER) FROM t", "TRY_CAST of a VARIANT"),
         ("SELECT TRY_TO_NUMBER(v:x::VARCHAR) FROM t", "TRY_TO_NUMBER without precision and scale"),
         ("SELECT TRY_TO_DECIMAL(COALESCE(a, b), 10) FROM t", "TRY_TO_DECIMAL without precision and scale"),
+        ("SELECT TRY_TO_TIMESTAMP_NTZ(v:x::VARCHAR) FROM t",
+         "TRY_TO_TIMESTAMP_NTZ, which drops the offset of a timestamp"),
         ("CREATE OR REPLACE TABLE t (x INT)", "CREATE TABLE that is not IF NOT EXISTS"),
         ("CREATE OR REPLACE STREAM s ON TABLE t APPEND_ONLY = TRUE COMMENT = 'c'",
          "CREATE STREAM that is not IF NOT EXISTS"),
@@ -350,6 +355,32 @@ _TABLES: dict[str, dict[str, str]] = {
         "LAST_MOVEMENT_AT": "TIMESTAMP_NTZ",
     },
 }
+_TABLES_TO_COME: dict[str, dict[str, str]] = {
+    "BATCH_DATA.CUSTOMERS": {
+        "CUSTOMER_ID": "INTEGER",
+        "NAME": "VARCHAR(200)",
+        "EMAIL": "VARCHAR(200)",
+        "REGISTRATION_DATE": "DATE",
+    },
+    "BATCH_DATA.INVENTORY": {
+        "PRODUCT_ID": "INTEGER",
+        "PRODUCT_NAME": "VARCHAR(200)",
+        "CATEGORY": "VARCHAR(50)",
+        "PRICE_PER_UNIT": "DECIMAL(10, 2)",
+        "BOTTLE_SIZE_LITERS": "DECIMAL(5, 3)",
+        "STOCK_QUANTITY": "INTEGER",
+    },
+    "BATCH_DATA.SALES": {
+        "SALE_ID": "INTEGER",
+        "SALE_DATE": "TIMESTAMP",
+        "CUSTOMER_ID": "INTEGER",
+        "PRODUCT_ID": "INTEGER",
+        "QUANTITY_SOLD": "INTEGER",
+        "TOTAL_PRICE": "DECIMAL(10, 2)",
+        "SALES_CHANNEL": "VARCHAR(100)",
+    },
+}
+"""Not built yet. Whoever builds one moves it up; the test of what is missing says so."""
 _VIEWS = {
     "ANALYTICS.DAILY_SALES": ["ORDER_DATE", "ORDER_COUNT", "DAILY_REVENUE", "AVG_ORDER_VALUE"],
     "ANALYTICS.TOP_WINES": [
@@ -358,6 +389,14 @@ _VIEWS = {
     "ANALYTICS.STOCK_BY_CATEGORY": [
         "PRODUCT_CATEGORY", "PRODUCT_COUNT", "TOTAL_STOCK", "AVG_STOCK_PER_PRODUCT",
     ],
+}  # fmt: skip
+_VIEWS_TO_COME = {
+    "ANALYTICS.CONSOLIDATED_SALES": [
+        "SALE_DATE", "CUSTOMER_ID", "PRODUCT_ID", "QUANTITY_SOLD", "TOTAL_PRICE", "SOURCE",
+    ],
+    "ANALYTICS.SALES_BY_CHANNEL": [],
+    "ANALYTICS.ADJUSTMENTS_BY_TYPE": ["TYPE", "ADJUSTMENTS", "TOTAL_QUANTITY"],
+    "ANALYTICS.LOW_STOCK": [],
 }  # fmt: skip
 _STREAMS = {
     "RAW_DATA.STREAM_RAW_EVENTS": "RAW_DATA.RAW_EVENTS_STREAM",
@@ -385,6 +424,14 @@ def test_the_view_has_the_columns_of_the_specification(view: str) -> None:
 
     assert isinstance(tree, exp.Create)
     assert tree.expression.named_selects == _VIEWS[view]
+
+
+def test_what_the_specification_still_lacks_is_known() -> None:
+    found = set(described(_caves()))
+    built = {name for name in found if name.startswith(("BATCH_DATA.", "ANALYTICS."))}
+
+    assert built.isdisjoint({*_TABLES_TO_COME, *_VIEWS_TO_COME}), "move it to _TABLES or _VIEWS"
+    assert found == {*_TABLES, *_VIEWS}, "add it to _TABLES or _VIEWS"
 
 
 def test_the_streams_of_the_specification_stand_on_their_tables() -> None:
