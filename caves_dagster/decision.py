@@ -64,7 +64,8 @@ _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
 def _is_dead(run: RunFacts, now: float) -> bool:
     if run.status in {"STARTED", "CANCELING"} and run.heartbeat is not None:
         return now - run.heartbeat > HEARTBEAT_MAX_AGE
-    return run.status in {"NOT_STARTED", "STARTING", "STARTED", "CANCELING"} and now - run.changed_at > START_MAX_AGE
+    launched = run.status in _UNDER_WAY and run.status != "QUEUED"
+    return launched and now - run.changed_at > START_MAX_AGE
 
 
 def _failures_in_a_row(runs: Sequence[RunFacts]) -> int:

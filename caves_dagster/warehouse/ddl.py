@@ -12,7 +12,12 @@ from caves_dagster.shop import Shop
 from caves_dagster.warehouse.scripts import setup_sql
 
 # The parser's spelling of some types, and Snowflake's documentation's.
-_SPELLING = {"INT": "INTEGER", "TIMESTAMPLTZ": "TIMESTAMP_LTZ", "TIMESTAMPNTZ": "TIMESTAMP_NTZ", "DOUBLE": "FLOAT"}
+_SPELLING = {
+    "INT": "INTEGER",
+    "DOUBLE": "FLOAT",
+    "TIMESTAMPLTZ": "TIMESTAMP_LTZ",
+    "TIMESTAMPNTZ": "TIMESTAMP_NTZ",
+}
 
 
 @dataclass(frozen=True)
