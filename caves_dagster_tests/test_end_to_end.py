@@ -221,11 +221,16 @@ def test_the_daemon_s_sensors_carry_every_event_although_a_run_and_the_daemon_ar
                     at_kill = count("RAW_DATA.INGEST_BATCHES")
                     assert at_kill < 40, "the run was over before it could be killed"
                     publish(settings.kafka, shop.topic, messages[200:]).require_delivery()
-                    wait_for(lambda: run_processes(daemon), 60, "no run after the killed one")
+                    # A run that has not begun to beat would count as alive for longer.
+                    wait_for(
+                        lambda: count("RAW_DATA.INGEST_BATCHES") > at_kill + 1,
+                        90,
+                        "no run after the killed one",
+                    )
                     family += daemon.children(recursive=True)
                     kill(daemon)
                 with dagster_services(home, environment):
-                    wait_for(lambda: produced() == 300, 60, "not everything arrived")
+                    wait_for(lambda: produced() == 300, 150, "not everything arrived")
             finally:
                 for process in family:
                     kill(process)
