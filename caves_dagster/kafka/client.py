@@ -6,9 +6,10 @@ Everything here speaks Kafka's protocol through confluent-kafka; nothing knows w
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -20,6 +21,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._topic import TopicDescription
 
 from caves_dagster.errors import KafkaUnreachable, TopicNotFound
 from caves_dagster.settings import KafkaSettings
@@ -31,6 +33,16 @@ _quiet.propagate = False
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+T = TypeVar("T")
+
+# Seen for some tenths of a second after a topic was made or a broker came back.
+_LEADERLESS = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+)
+_LEADER_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,24 +108,44 @@ class KafkaClient:
             KafkaUnreachable: no broker answers within `timeout_seconds`.
             TopicNotFound: the broker has no such topic.
         """
-        if self._admin is None:
-            self._admin = AdminClient(client_config(self.settings))
-        timeout = self.settings.timeout_seconds
-        try:
-            cluster = self._admin.describe_cluster(request_timeout=timeout).result()
-            described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)
-            found = described[topic].result()
-            partitions = [TopicPartition(topic, info.id) for info in found.partitions]
-            low = self._offsets(partitions, _EARLIEST)
-            end = self._offsets(partitions, _LATEST)
-        except KafkaException as error:
-            self._admin = None
-            if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise TopicNotFound(
-                    f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
-                    "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
-                ) from error
-            raise self._unreachable(error) from error
+        return self._ask(topic, lambda admin: self._inspect(admin, topic))
+
+    def topic_id(self, topic: str) -> str:
+        """The id of the topic that has this name now; "" where the broker has none.
+
+        Raises:
+            KafkaUnreachable: no broker answers within `timeout_seconds`.
+            TopicNotFound: the broker has no such topic.
+        """
+        return self._ask(topic, lambda admin: _topic_id(self._describe(admin, topic).topic_id))
+
+    def _ask(self, topic: str, question: Callable[[AdminClient], T]) -> T:
+        """Ask again while a partition has no leader: a topic just made, a broker that takes over."""
+        deadline = time.monotonic() + self.settings.timeout_seconds
+        while True:
+            if self._admin is None:
+                self._admin = AdminClient(client_config(self.settings))
+            try:
+                return question(self._admin)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code in _LEADERLESS and time.monotonic() < deadline:
+                    time.sleep(_LEADER_SECONDS)
+                    continue
+                self._admin = None
+                if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                    raise TopicNotFound(
+                        f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
+                        "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
+                    ) from error
+                raise self._unreachable(error) from error
+
+    def _inspect(self, admin: AdminClient, topic: str) -> TopicState:
+        cluster = admin.describe_cluster(request_timeout=self.settings.timeout_seconds).result()
+        found = self._describe(admin, topic)
+        partitions = [TopicPartition(topic, info.id) for info in found.partitions]
+        low = self._offsets(admin, partitions, _EARLIEST)
+        end = self._offsets(admin, partitions, _LATEST)
         if not cluster.cluster_id:
             raise KafkaUnreachable(
                 f"The broker at {self.settings.bootstrap_servers} gave no cluster id.",
@@ -121,6 +153,12 @@ class KafkaClient:
             )
         marks = {number: Watermarks(low[number], end[number]) for number in sorted(low)}
         return TopicState(str(cluster.cluster_id), topic, _topic_id(found.topic_id), marks)
+
+    def _describe(self, admin: AdminClient, topic: str) -> TopicDescription:
+        timeout = self.settings.timeout_seconds
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)
+        found: TopicDescription = described[topic].result()
+        return found
 
     def record_timestamps(self, topic: str, offsets: Mapping[int, int]) -> dict[int, int | None]:
         """Timestamp (ms) of the record at each offset, or None where there is no record any more."""
@@ -164,9 +202,10 @@ class KafkaClient:
         consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
         return consumer
 
-    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
-        assert self._admin is not None
-        futures = self._admin.list_offsets(
+    def _offsets(
+        self, admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec
+    ) -> dict[int, int]:
+        futures = admin.list_offsets(
             dict.fromkeys(partitions, spec),
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=self.settings.timeout_seconds,
