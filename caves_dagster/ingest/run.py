@@ -161,7 +161,21 @@ class Ingestion:
             self._kafka, plan, self._settings.batch_max_events, self._settings.batch_max_bytes
         )
         for read in reads:
+            self._require_same_topic(plan)
             yield build(read, self._shop.contract, self._settings.max_event_bytes)
+
+    def _require_same_topic(self, plan: Plan) -> None:
+        """What was read so far came from the planned topic, as that was still there afterwards.
+
+        A consumer that stands inside the log of another topic under the same name reads on there without a
+        word; those records would land under offsets of the old topic, and once more under their own.
+        """
+        topic = plan.state.topic
+        if plan.state.topic_id and self._kafka.topic_id(topic) != plan.state.topic_id:
+            raise PositionsMoved(
+                f"Another topic took the name {topic!r} while it was read.",
+                "Ingestion plans again and records the gap.",
+            )
 
     def _land(self, batch: Batch, landing: Landing) -> Batch:
         self._lander.land(batch, landing)
