@@ -16,6 +16,7 @@ from caves_dagster.kafka.client import KafkaClient
 
 # One call into librdkafka hands over at most this many messages (its own limit is a million).
 _CALL = 10_000
+_FIRST_CALL = 10
 
 
 class KafkaMessage(NamedTuple):
@@ -114,7 +115,8 @@ def _fill(
     while pending and len(batch.messages) < max_events and batch.bytes < max_bytes:
         remaining = sum(plan.goal[p] - position[p] for p in pending)
         room = max_events - len(batch.messages)
-        received = consumer.consume(max(1, min(remaining, room, _CALL)), 0.1)
+        call = min(remaining, room, _CALL, _fitting(batch, max_bytes))
+        received = consumer.consume(max(1, call), 0.1)
         if not received:
             if time.monotonic() > deadline:
                 raise KafkaUnreachable(
@@ -130,6 +132,13 @@ def _fill(
             del pending[partition]
         if done:
             consumer.incremental_unassign([TopicPartition(plan.state.topic, p) for p in done])
+
+
+def _fitting(batch: Read, max_bytes: int) -> int:
+    """How many messages of the size seen so far still fit; a few, to see it, in an empty batch."""
+    if not batch.bytes:
+        return _FIRST_CALL
+    return 1 + (max_bytes - batch.bytes) * len(batch.messages) // batch.bytes
 
 
 def _take(
