@@ -59,11 +59,18 @@ def apache_kafka(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory)
         yield node
 
 
-@pytest.fixture
-def own_kafka(java_and_maven: None, tmp_path: Path) -> Iterator[ApacheKafka]:
-    """A Kafka that the test may stop, kill and empty."""
-    with running_kafka(tmp_path / "kafka", settings=IMPATIENT, cache=CACHE) as node:
+@pytest.fixture(scope="session")
+def spare_kafka(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Another Kafka, for the tests that stop, kill or empty it."""
+    with running_kafka(tmp_path_factory.mktemp("spare"), settings=IMPATIENT, cache=CACHE) as node:
         yield node
+
+
+@pytest.fixture
+def own_kafka(spare_kafka: ApacheKafka) -> ApacheKafka:
+    """A Kafka that the test may stop, kill and empty, running when it begins."""
+    spare_kafka.start()
+    return spare_kafka
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def test_it_starts_keeps_its_data_and_address_and_stops(java_and_maven: None, tm
 
 def test_a_taken_port_is_left_to_whoever_has_it(java_and_maven: None, tmp_path: Path) -> None:
     with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if ports.is_free("127.0.0.1", PREFERRED_PORT):
             stranger.bind(("127.0.0.1", PREFERRED_PORT))
             stranger.listen()
