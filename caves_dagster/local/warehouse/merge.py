@@ -83,11 +83,19 @@ class _Clause:
         return exp.and_(found, self.condition.copy()) if self.condition is not None else found
 
     def value_columns(self) -> list[exp.Expr]:
-        """The values to write, computed only for the rows this clause applies to."""
+        """The values to write, computed only for the rows this clause applies to.
+
+        A bare column cannot fail on another row and needs no condition. That matters: DuckDB writes the
+        clauses' conditions out in full wherever they stand, and for a wide table spent seconds on it.
+        """
         applies = exp.EQ(this=exp.column("_caves_op", quoted=True), expression=exp.Literal.number(self.index))
         return [
             exp.alias_(
-                exp.Case(ifs=[exp.If(this=applies.copy(), true=value.copy())]), self._slot(place), quoted=True
+                value.copy()
+                if isinstance(value, exp.Column)
+                else exp.Case(ifs=[exp.If(this=applies.copy(), true=value.copy())]),
+                self._slot(place),
+                quoted=True,
             )
             for place, value in enumerate(self.values)
         ]
