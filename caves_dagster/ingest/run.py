@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from confluent_kafka import KafkaException, TopicPartition
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from caves_dagster.errors import KafkaUnreachable, PositionsMoved, RetryableError
+from caves_dagster.errors import CavesError, KafkaUnreachable, PositionsMoved, RetryableError
 from caves_dagster.ingest.batch import Batch, build
 from caves_dagster.ingest.land import Lander, Landing
 from caves_dagster.ingest.positions import Gap, Plan, make_plan, to_verify
@@ -89,22 +89,24 @@ class Ingestion:
         self._lander = Lander(warehouse, shop)
         self._run_id = run_id
         self._on_batch = on_batch
+        self._progressed = time.monotonic()
 
     def run(self, patience_seconds: float = 120.0) -> IngestReport:
         """Land everything up to the topic's present end.
 
         Args:
-            patience_seconds: how long to try again when the warehouse is away or another writer is first.
+            patience_seconds: how long to try again, without a batch landed, when the warehouse is away or
+                another writer is first.
 
         Raises:
             CavesError: what stopped it; whatever was committed stays, and the next run goes on there.
         """
         report = IngestReport(self._shop.topic)
-        began = time.monotonic()
+        began = self._progressed = time.monotonic()
         for attempt in Retrying(
             retry=retry_if_exception(_worth_trying_again),
             wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=stop_after_delay(patience_seconds),
+            stop=lambda _: time.monotonic() - self._progressed > patience_seconds,
             before_sleep=_log_retry,
             reraise=True,
         ):
@@ -114,7 +116,7 @@ class Ingestion:
                     report.lag_before = plan.lag
                 self._carry_out(plan, report, began)
         report.seconds = time.monotonic() - began
-        self._lander.sweep()
+        self._sweep()
         self._commit_group(report)
         return report
 
@@ -143,15 +145,19 @@ class Ingestion:
         gaps = plan.gaps
         with ThreadPoolExecutor(1, thread_name_prefix="landing") as landing_thread:
             under_way: Future[Batch] | None = None
-            for batch in self._batches(plan):
+            try:
+                for batch in self._batches(plan):
+                    if under_way is not None:
+                        landed, under_way = under_way, None
+                        self._done(landed.result(), report, began)
+                    landing = Landing(plan.state, dict(expected), gaps, self._run_id)
+                    under_way = landing_thread.submit(self._land, batch, landing)
+                    expected |= {partition: moved.end for partition, moved in batch.read.progress.items()}
+                    gaps = ()
+            finally:
+                # Also when reading failed: the batch before it is being landed, and counts.
                 if under_way is not None:
                     self._done(under_way.result(), report, began)
-                landing = Landing(plan.state, dict(expected), gaps, self._run_id)
-                under_way = landing_thread.submit(self._land, batch, landing)
-                expected |= {partition: moved.end for partition, moved in batch.read.progress.items()}
-                gaps = ()
-            if under_way is not None:
-                self._done(under_way.result(), report, began)
         report.gaps += plan.gaps
         report.positions = dict(plan.goal)
         report.lag_after = 0
@@ -182,6 +188,7 @@ class Ingestion:
         return batch
 
     def _done(self, batch: Batch, report: IngestReport, began: float) -> None:
+        self._progressed = time.monotonic()
         report.landed += len(batch.rows)
         report.dead += len(batch.dead)
         report.skipped += batch.skipped
@@ -200,6 +207,13 @@ class Ingestion:
             report.lag_after,
         )
         self._on_batch(report)
+
+    def _sweep(self) -> None:
+        """Tidy the stage; what has landed has landed, whatever becomes of that."""
+        try:
+            self._lander.sweep()
+        except CavesError as error:
+            log.warning("Sweeping the stage failed: %s", error)
 
     def _commit_group(self, report: IngestReport) -> None:
         """Commit to a consumer group, for lag tools only: nothing reads it back."""
