@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -63,6 +65,20 @@ def settings(caves: Caves, **config: Any) -> dict[str, Any]:
 def one_key(messages: Iterable[Message], key: bytes = b"one partition") -> list[Message]:
     """The same messages under one key, so in one partition."""
     return [replace(message, key=key) for message in messages]
+
+
+def heavy(messages: list[Message], size: int = 40_000) -> list[Message]:
+    """The same events, each so long that a reader's queue does not hold them all."""
+    draw = random.Random(7)
+    return [
+        replace(
+            m,
+            value=json.dumps(
+                json.loads(m.value or b"{}") | {"note": draw.randbytes(size // 2).hex()}
+            ).encode(),
+        )
+        for m in messages
+    ]
 
 
 def configure(caves: Caves, **config: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import pytest
 
 from caves_dagster.errors import TopicNotFound
 from caves_dagster.ingest.positions import GapReason
+from caves_dagster.ingest.run import Ingestion, IngestReport
 from caves_dagster.local.apache_kafka.node import ApacheKafka, make_topics
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import accounted_for, ingest, landed_ids, require_exactly_once
@@ -16,6 +18,7 @@ from caves_dagster_tests.real_kafka.broker import (
     delete_records,
     delete_topic,
     gaps,
+    heavy,
     lags,
     marks,
     recreate_topic,
@@ -81,6 +84,30 @@ def test_records_that_retention_deleted_are_a_gap_and_ingestion_goes_on_behind_i
     assert (report.landed, gaps(caves)) == (5, [(0, 10, 30, "RETENTION")])
     assert set(landed_ids(caves)) == {message.event_id for message in (*first, *last)}
     require_reported_until_acknowledged(caves, "0: RETENTION from 10 to 30")
+
+
+@pytest.mark.topic(1)
+def test_records_deleted_while_the_topic_is_read_are_a_gap_and_the_same_run_goes_on(
+    caves_on_kafka: Caves,
+) -> None:
+    caves = caves_on_kafka
+    messages = heavy(caves.events(1500))
+    send(caves, messages)
+
+    def delete(report: IngestReport) -> None:
+        if report.batches == 1:
+            delete_records(caves, {0: 1490})
+
+    settings = caves.settings.model_copy(update={"batch_max_events": 50})
+    report = Ingestion(settings, caves.shop, caves.kafka, caves.warehouse, "deleted", delete).run()
+
+    ((partition, start, end, reason),) = gaps(caves)
+    assert (partition, end, reason) == (0, 1490, "RETENTION")
+    assert 50 <= start < 1490, "nothing was deleted before it was read: the test shows nothing"
+    assert (report.landed, report.lag_after) == (start + 10, 0)
+    read = [message.event_id for message in (*messages[:start], *messages[1490:])]
+    assert landed_ids(caves) == Counter(read)
+    require_reported_until_acknowledged(caves, f"0: RETENTION from {start} to 1490")
 
 
 @pytest.mark.topic(1)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -17,24 +14,9 @@ from caves_dagster.errors import KafkaUnreachable
 from caves_dagster.ingest.run import Ingestion, IngestReport
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import ApacheKafka
-from caves_dagster.shop import Message
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest, require_exactly_once
-from caves_dagster_tests.real_kafka.broker import gaps, one_key, recreate_topic, send, tick
-
-
-def heavy(messages: list[Message], size: int = 40_000) -> list[Message]:
-    """The same events, each so long that a reader's queue does not hold them all."""
-    draw = random.Random(7)
-    return [
-        replace(
-            m,
-            value=json.dumps(
-                json.loads(m.value or b"{}") | {"note": draw.randbytes(size // 2).hex()}
-            ).encode(),
-        )
-        for m in messages
-    ]
+from caves_dagster_tests.real_kafka.broker import gaps, heavy, one_key, recreate_topic, send, tick
 
 
 def kill(node: ApacheKafka) -> None:
