@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 HEARTBEAT_MAX_AGE = 30.0
 """Seconds without a heartbeat after which a started run counts as dead."""
-START_MAX_AGE = 90.0
-"""Seconds a run may take from its launch to its first heartbeat."""
+START_MAX_AGE = 60.0
+"""Seconds a run's process may take from its launch until it starts; its first heartbeat follows at once."""
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
 
@@ -21,22 +21,30 @@ class RunFacts:
         status: Dagster's status in capitals.
         changed_at: when its status last changed, seconds since 1970.
         heartbeat: its last heartbeat, seconds since 1970; None before the first.
+        landed: whether its landing step succeeded, whatever became of the rest.
+        landing_only: whether it was launched for landing alone.
     """
 
     run_id: str
     status: str
     changed_at: float
     heartbeat: float | None = None
+    landed: bool = False
+    landing_only: bool = False
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What the runs so far say: `reason` is why nothing may be launched now, "" if something may.
+    """What the runs so far say.
 
-    `dead` are runs that count as under way for Dagster, but whose process is gone.
+    Attributes:
+        reason: why no run of the pipeline, nor of its transformations, may be launched now; "" if one may.
+        landing_reason: why not even landing may be launched. What fails behind landing never slows it.
+        dead: runs that count as under way for Dagster, but whose process is gone.
     """
 
     reason: str
+    landing_reason: str = ""
     dead: tuple[str, ...] = ()
 
 
@@ -46,33 +54,37 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
     alive = [run for run in runs if run.status in _UNDER_WAY and run.run_id not in dead]
     if alive:
         run = alive[0]
-        return Gate(f"Run {run.run_id[:8]} is {run.status.lower().replace('_', ' ')}.", dead)
-    failures = _failures_in_a_row(runs)
-    if failures:
-        last = next(run for run in runs if run.status == "FAILURE")
-        wait = min(FIRST_BACK_OFF * 2 ** (failures - 1), LONGEST_BACK_OFF)
-        left = last.changed_at + wait - now
-        if left > 0:
-            runs_text = "the last run" if failures == 1 else f"the last {failures} runs"
-            return Gate(f"Waiting another {left:.0f} s, because {runs_text} failed.", dead)
-    return Gate("", dead)
+        reason = f"Run {run.run_id[:8]} is {run.status.lower().replace('_', ' ')}."
+        return Gate(reason, reason, dead)
+    whole = [run for run in runs if not run.landing_only]
+    return Gate(_back_off(whole, now, landing=False), _back_off(runs, now, landing=True), dead)
+
+
+def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> str:
+    """Why to wait after failures in a row, longer after each; a cancelled run says nothing.
+
+    Args:
+        landing: a run that landed did well, whatever failed behind that.
+    """
+    failed: list[RunFacts] = []
+    for run in runs:
+        if run.status == "SUCCESS" or (landing and run.landed):
+            break
+        if run.status == "FAILURE":
+            failed.append(run)
+    if not failed:
+        return ""
+    left = failed[0].changed_at + min(FIRST_BACK_OFF * 2 ** (len(failed) - 1), LONGEST_BACK_OFF) - now
+    if left <= 0:
+        return ""
+    which = "the last run" if len(failed) == 1 else f"the last {len(failed)} runs"
+    return f"Waiting another {left:.0f} s, because {which} failed."
 
 
 _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
 
 
 def _is_dead(run: RunFacts, now: float) -> bool:
-    if run.status in {"STARTED", "CANCELING"} and run.heartbeat is not None:
-        return now - run.heartbeat > HEARTBEAT_MAX_AGE
-    launched = run.status in _UNDER_WAY and run.status != "QUEUED"
-    return launched and now - run.changed_at > START_MAX_AGE
-
-
-def _failures_in_a_row(runs: Sequence[RunFacts]) -> int:
-    """Failed runs since the last success; a cancelled run says nothing."""
-    failures = 0
-    for run in runs:
-        if run.status == "SUCCESS":
-            break
-        failures += run.status == "FAILURE"
-    return failures
+    if run.status in {"STARTED", "CANCELING"}:
+        return now - (run.heartbeat or run.changed_at) > HEARTBEAT_MAX_AGE
+    return run.status in {"NOT_STARTED", "STARTING"} and now - run.changed_at > START_MAX_AGE

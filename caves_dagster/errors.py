@@ -11,6 +11,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── TopicNotFound           the broker answers, the topic is not there
 ├── SignInRefused           the warehouse answers, and refuses the credentials
 ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
+├── StatementFailed         the warehouse refused a statement
 ├── DeliveryFailed          the producer could not deliver every event
 ├── LandingRefused          the warehouse refused a batch's data
 └── PlatformError           the embedded platform could not do what was asked
@@ -80,6 +81,10 @@ class SignInRefused(CavesError):
 
 class WarehouseNotSetUp(CavesError):
     """The warehouse answers, but a table, stream or stage is missing."""
+
+
+class StatementFailed(CavesError):
+    """The warehouse refused a statement: its syntax, its data, a privilege, no virtual warehouse."""
 
 
 class DeliveryFailed(CavesError):

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_TAG = "caves/heartbeat"
 HEARTBEAT_SECONDS = 5.0
+LANDED_TAG = "caves/landed"
+"""On a run whose landing step succeeded, whatever became of the rest."""
+LANDING_ONLY_TAG = "caves/landing_only"
+"""On a run that was launched for landing alone, while what is behind it fails."""
 
 
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:

@@ -7,8 +7,9 @@ failed half way, or rows landed by other means.
 The daemon ticks sensors every five seconds at most. A tick of the Kafka sensor therefore looks on for most of
 that time instead of once, so that a run follows an event, or the run before it, within half a second.
 
-An idle shop costs nothing: Kafka is asked first, and the warehouse only when an end offset differs from the
-one at which positions were last seen to agree. Streams are asked by a metadata function.
+An idle shop costs next to nothing: Kafka is asked first, and the warehouse only when an end offset differs
+from the one at which positions were last seen to agree. Streams are asked by a metadata function, after each
+run and once a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -30,12 +32,13 @@ from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
-from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.resources import HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
 
 OBSERVE_SECONDS = 60.0
+ASK_SECONDS = 60.0
 _RUNS_LOOKED_AT = 10
 _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
@@ -73,10 +76,15 @@ def sensors(
     )
     def kafka_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         deadline = time.monotonic() + settings.sensor_interval_seconds - _BETWEEN_TICKS
+        cursor, observed = context.cursor, []
         while True:
-            result = _tick(context, shop, lambda: kafka_tick(shop, clients, context.cursor, time.time()))
+            verdict = _gate(context.instance, pipeline_name(shop), time.time())
+            tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only=bool(verdict.reason))
+            result = _result(verdict.landing_reason, tick)
+            cursor = result.cursor or cursor
+            observed += result.asset_events
             if result.run_requests or time.monotonic() > deadline:
-                return result
+                return result._replace(cursor=cursor, asset_events=observed)
             time.sleep(_LOOK_AGAIN_SECONDS)
 
     @dg.sensor(
@@ -85,29 +93,28 @@ def sensors(
         **common,
     )
     def stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _tick(context, shop, lambda: stream_tick(shop, clients, context.cursor))
+        verdict = _gate(context.instance, pipeline_name(shop), time.time())
+        latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
+        run_id = latest[0].dagster_run.run_id if latest else ""
+        return _result(
+            verdict.reason, partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
+        )
 
     return [kafka_sensor, stream_sensor]
 
 
-def _tick(
-    context: dg.SensorEvaluationContext, shop: Shop, decide: Callable[[], dg.SensorResult]
-) -> dg.SensorResult:
-    """Ask the runs first; nothing outside is asked while one is under way."""
-    verdict = _gate(context.instance, pipeline_name(shop), time.time())
-    for run_id in verdict.dead:
-        run = context.instance.get_run_by_id(run_id)
-        if run is not None:
-            context.instance.report_run_failed(run, "The run's process is gone: its heartbeat stopped.")
-    if verdict.reason:
-        return dg.SensorResult(skip_reason=verdict.reason)
+def _result(reason: str, tick: Callable[[], dg.SensorResult]) -> dg.SensorResult:
+    """The runs come first: nothing outside is asked while they stand in the way."""
+    if reason:
+        return dg.SensorResult(skip_reason=reason)
     try:
-        return decide()
+        return tick()
     except CavesError as error:
         return dg.SensorResult(skip_reason=str(error))
 
 
 def _gate(instance: dg.DagsterInstance, job_name: str, now: float) -> Gate:
+    """What the job's latest runs say; those whose process is gone are reported failed."""
     records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=_RUNS_LOOKED_AT)
     runs = [
         RunFacts(
@@ -115,27 +122,37 @@ def _gate(instance: dg.DagsterInstance, job_name: str, now: float) -> Gate:
             status=record.dagster_run.status.value,
             changed_at=record.update_timestamp.timestamp(),
             heartbeat=_number(record.dagster_run.tags.get(HEARTBEAT_TAG)),
+            landed=LANDED_TAG in record.dagster_run.tags,
+            landing_only=LANDING_ONLY_TAG in record.dagster_run.tags,
         )
         for record in records
     ]
-    return gate(runs, now)
+    verdict = gate(runs, now)
+    for run_id in verdict.dead:
+        run = instance.get_run_by_id(run_id)
+        if run is not None:
+            instance.report_run_failed(run, "The run's process is gone: its heartbeat stopped.")
+    return verdict
 
 
 def _number(text: str | None) -> float | None:
     return float(text) if text else None
 
 
-def kafka_tick(shop: Shop, clients: Clients, cursor: str | None, now: float) -> dg.SensorResult:
+def kafka_tick(
+    shop: Shop, clients: Clients, cursor: str | None, now: float, landing_only: bool = False
+) -> dg.SensorResult:
     """One evaluation of the Kafka sensor, when no run stands in the way.
 
-    The cursor is a cache: the cluster and end offsets at which nothing was left to read, and when the lag was
-    last observed. Losing it costs one query.
+    The cursor is a cache: the cluster, the warehouse and the end offsets at which nothing was left to read,
+    and when the lag was last observed. Losing it costs one query.
     """
     with clients.lock:
         state = clients.kafka.inspect(shop.topic)
         seen = _read_cursor(cursor)
         ends = {str(partition): offset for partition, offset in state.ends.items()}
-        identity = [state.cluster_id, state.topic_id]
+        where = clients.warehouse.settings
+        identity = [state.cluster_id, state.topic_id, where.account, where.host, where.database]
         if seen.get("identity") == identity and seen.get("ends") == ends:
             return _nothing(shop, state, seen, now)
         plan = make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic))
@@ -143,10 +160,20 @@ def kafka_tick(shop: Shop, clients: Clients, cursor: str | None, now: float) -> 
     if not plan.has_news:
         return _nothing(shop, state, seen, now)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(tags={"caves/lag": str(plan.lag)})],
+        run_requests=[_landing_only(shop, plan.lag) if landing_only else _whole(plan.lag)],
         asset_events=_observation(shop, state, plan.lag, seen, now),
         cursor=json.dumps(seen),
     )
+
+
+def _whole(lag: int) -> dg.RunRequest:
+    return dg.RunRequest(tags={"caves/lag": str(lag)})
+
+
+def _landing_only(shop: Shop, lag: int) -> dg.RunRequest:
+    """While the transformations fail and wait, events land all the same."""
+    key = dg.AssetKey(shop.raw.key)
+    return dg.RunRequest(asset_selection=[key], tags={"caves/lag": str(lag), LANDING_ONLY_TAG: "true"})
 
 
 def _read_cursor(cursor: str | None) -> dict[str, Any]:
@@ -171,7 +198,7 @@ def _observation(
     shop: Shop, state: TopicState, lag: int, seen: dict[str, Any], now: float
 ) -> list[dg.AssetObservation]:
     """The topic's lag as an observation, at most once a minute; notes the time in `seen`."""
-    if now - float(seen.get("observed_at", 0.0)) < OBSERVE_SECONDS:
+    if now - (seen.get("observed_at") or 0.0) < OBSERVE_SECONDS:
         return []
     seen["observed_at"] = now
     metadata: dict[str, Any] = {
@@ -183,19 +210,29 @@ def _observation(
     return [dg.AssetObservation(topic_key(shop), metadata=metadata)]
 
 
-def stream_tick(shop: Shop, clients: Clients, cursor: str | None) -> dg.SensorResult:
-    """One evaluation of the stream sensor, when no run stands in the way."""
+def stream_tick(
+    shop: Shop, clients: Clients, cursor: str | None, latest_run: str, now: float
+) -> dg.SensorResult:
+    """One evaluation of the stream sensor, when no run stands in the way.
+
+    The streams are asked after each run, and once a minute for what was landed by other means.
+    """
+    seen = _read_cursor(cursor)
+    if seen.get("after") == latest_run and now - (seen.get("asked_at") or 0.0) < ASK_SECONDS:
+        return dg.SensorResult(skip_reason="No stream held rows when last asked, and no run since.")
     streams = [step.stream.full_name for step in shop.transformations]
     columns = ", ".join(f"SYSTEM$STREAM_HAS_DATA('{name}') AS S{index}" for index, name in enumerate(streams))
     with clients.lock:
         (row,) = clients.warehouse.query(f"SELECT {columns}")
     waiting = [step for index, step in enumerate(shop.transformations) if row[f"S{index}"]]
     if not waiting:
-        return dg.SensorResult(skip_reason="No stream holds rows.", cursor=cursor)
+        seen = {"after": latest_run, "asked_at": now}
+        return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
     first = next(index for index, step in enumerate(shop.transformations) if step in waiting)
     tables = [table for step in shop.transformations[first:] for table in step.writes]
     keys = [dg.AssetKey(table.key) for table in (*tables, *shop.views)]
     names = ", ".join(step.stream.full_name for step in waiting)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})], cursor=cursor
+        run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})],
+        cursor=json.dumps({}),
     )

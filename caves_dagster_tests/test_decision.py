@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_started_run_may_take_as_long_as_it_likes_while_its_heart_beats() -> N
 
 @pytest.mark.parametrize("status", ["STARTED", "CANCELING"])
 def test_a_started_run_whose_heartbeat_stopped_is_dead_and_makes_way(status: str) -> None:
-    assert gate([run(status, 120, HEARTBEAT_MAX_AGE + 1)], NOW) == Gate("", ("0123456789ab",))
+    assert gate([run(status, 120, HEARTBEAT_MAX_AGE + 1)], NOW) == Gate("", dead=("0123456789ab",))
 
 
 def test_a_heartbeat_is_given_its_whole_time() -> None:
@@ -87,10 +88,18 @@ def test_a_heartbeat_is_given_its_whole_time() -> None:
     assert verdict.dead == ()
 
 
-@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED"])
-def test_a_run_that_never_came_to_life_is_dead_after_a_while(status: str) -> None:
-    assert gate([run(status, START_MAX_AGE + 1)], NOW) == Gate("", ("0123456789ab",))
-    verdict = gate([run(status, START_MAX_AGE)], NOW)
+@pytest.mark.parametrize(
+    ("status", "age"),
+    [
+        ("NOT_STARTED", START_MAX_AGE),
+        ("STARTING", START_MAX_AGE),
+        ("STARTED", HEARTBEAT_MAX_AGE),
+        ("CANCELING", HEARTBEAT_MAX_AGE),
+    ],
+)
+def test_a_run_that_never_came_to_life_is_dead_after_a_while(status: str, age: float) -> None:
+    assert gate([run(status, age + 1)], NOW) == Gate("", dead=("0123456789ab",))
+    verdict = gate([run(status, age)], NOW)
     assert verdict.reason
     assert verdict.dead == ()
 
@@ -119,6 +128,29 @@ def test_every_dead_run_is_told_beside_one_that_lives() -> None:
     verdict = gate(runs, NOW)
     assert "alive" in verdict.reason
     assert verdict.dead == ("dead-1", "dead-2")
+
+
+# --- landing goes on
+
+
+def test_failures_behind_landing_hold_back_the_pipeline_but_not_landing() -> None:
+    runs = [replace(failed, landed=True) for failed in failures(4, 1)]
+    verdict = gate(runs, NOW)
+    assert verdict.reason
+    assert verdict.landing_reason == ""
+
+
+def test_failures_of_landing_hold_back_both() -> None:
+    verdict = gate(failures(2, 1), NOW)
+    assert verdict.reason == verdict.landing_reason != ""
+
+
+def test_a_run_that_only_landed_does_not_end_the_wait_of_the_rest() -> None:
+    landing = replace(run("SUCCESS", 1), landed=True, landing_only=True)
+    runs = [landing, *(replace(failed, landed=True) for failed in failures(4, 5))]
+    verdict = gate(runs, NOW)
+    assert "the last 4 runs failed" in verdict.reason
+    assert verdict.landing_reason == ""
 
 
 # --- back-off

@@ -22,7 +22,7 @@ from caves_dagster.errors import TopicNotFound
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
-from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.resources import HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG
 from caves_dagster.sensors import OBSERVE_SECONDS, Clients
 from caves_dagster.settings import Settings, SnowflakeSettings
 from caves_dagster.warehouse.connection import Row, Warehouse
@@ -205,11 +205,34 @@ def test_a_hundred_idle_ticks_of_the_stream_sensor_ask_only_whether_streams_have
 ) -> None:
     for _ in range(100):
         assert launched(sensors.stream()) == 0
-    assert len(sensors.warehouse.statements) == 100
+    assert len(sensors.warehouse.statements) == 1
     for statement in set(sensors.warehouse.statements):
         words = statement.removeprefix("SELECT ").split(", ")
         assert all(word.startswith("SYSTEM$STREAM_HAS_DATA(") for word in words)
         assert "FROM" not in statement.upper().split(), "a table would need a warehouse"
+
+
+def test_the_stream_sensor_asks_again_after_a_run_and_after_a_minute(
+    sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensors.stream()
+    sensors.run(STATUS.SUCCESS)
+    sensors.stream()
+    assert len(sensors.warehouse.statements) == 2
+    monkeypatch.setattr("caves_dagster.sensors.ASK_SECONDS", -1.0)
+    sensors.stream()
+    assert len(sensors.warehouse.statements) == 3
+
+
+def test_what_fails_behind_landing_does_not_slow_landing(caves: Caves, sensors: Sensors) -> None:
+    caves.publish(caves.events(5))
+    for _ in range(5):
+        failed = sensors.run(STATUS.FAILURE)
+        sensors.instance.add_run_tags(failed.run_id, {LANDED_TAG: "5"})
+    (request,) = sensors.kafka().run_requests or []
+    assert [key.path for key in request.asset_selection or []] == [caves.shop.raw.key]
+    assert LANDING_ONLY_TAG in request.tags
+    assert launched(sensors.stream()) == 0, "the transformations wait"
 
 
 def test_while_a_run_is_under_way_nothing_outside_is_asked(caves: Caves, sensors: Sensors) -> None:
@@ -412,7 +435,7 @@ def test_a_refused_sign_in_is_a_reason_with_its_remedy(caves: Caves, make: Make)
     sensors = make(caves.settings.model_copy(update={"snowflake": wrong}))
     data = sensors.stream()
     assert launched(data) == 0
-    assert "refused the sign-in of user 'somebody'" in (data.skip_message or "")
+    assert "refused the sign-in of 'somebody'" in (data.skip_message or "")
     assert "SNOWFLAKE_PRIVATE_KEY_PATH" in (data.skip_message or "")
 
 
@@ -433,6 +456,7 @@ def test_servers_that_come_back_are_used_again_without_a_restart_of_the_daemon(
             sensors = make(settings)
             assert launched(sensors.kafka()) == launched(sensors.stream()) == 0
             caves.warehouse.close()
+            sensors.cursors.clear()
             Platform(platform.home).stop()
             for data in (sensors.kafka(), sensors.stream()):
                 assert "cannot be reached" in (data.skip_message or "")

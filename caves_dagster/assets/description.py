@@ -16,9 +16,7 @@ SAMPLE_ROWS = 5
 _CELL = 60
 
 
-def table_spec(
-    shop: Shop, table: Table, group: str, deps: Sequence[Any], skippable: bool = False
-) -> dg.AssetSpec:
+def table_spec(shop: Shop, table: Table, group: str, deps: Sequence[Any]) -> dg.AssetSpec:
     """The asset of a warehouse table or view, described by its DDL."""
     found = described(shop)[table.full_name]
     metadata: dict[str, Any] = {"dagster/table_name": table.full_name}
@@ -41,7 +39,6 @@ def table_spec(
         description=found.comment,
         kinds={"snowflake"},
         metadata=metadata,
-        skippable=skippable,
     )
 
 

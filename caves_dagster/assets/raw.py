@@ -7,6 +7,7 @@ import dagster as dg
 from caves_dagster.assets.description import markdown_table, sample, table_spec
 from caves_dagster.assets.topic import topic_key
 from caves_dagster.ingest.run import Ingestion, IngestReport
+from caves_dagster.resources import LANDED_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 
@@ -36,6 +37,7 @@ def raw_asset(settings: Settings, shop: Shop) -> dg.AssetsDefinition:
         warehouse = context.resources.warehouse
         ingestion = Ingestion(settings, shop, context.resources.kafka, warehouse, context.run.run_id, say)
         report = ingestion.run()
+        context.instance.add_run_tags(context.run.run_id, {LANDED_TAG: str(report.landed)})
         return dg.MaterializeResult(
             metadata=_figures(report)
             | {

@@ -15,8 +15,9 @@ from tenacity import (
 )
 
 from caves_dagster.assets.description import one, sample, table_spec
-from caves_dagster.errors import RetryableError
+from caves_dagster.errors import RetryableError, WriteConflict
 from caves_dagster.shop import Shop, Transformation
+from caves_dagster.warehouse.abandoned import abort_abandoned
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import transformation_sql
 
@@ -35,6 +36,7 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
     scripts = {
         table.full_name: transformation_sql(shop, step.layer, table, step.stream) for table in step.writes
     }
+    name = f"CAVES_{shop.name}_{step.stream.name}".upper()
     for attempt in Retrying(
         retry=retry_if_exception_type(RetryableError),
         wait=wait_random_exponential(multiplier=0.1, max=5),
@@ -42,22 +44,25 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,
     ):
-        with attempt, warehouse.transaction():
-            changed = {
-                name: sum(warehouse.execute(statement) for statement in script)
-                for name, script in scripts.items()
-            }
+        with attempt:
+            try:
+                with warehouse.transaction(name):
+                    changed = {
+                        table: sum(warehouse.execute(statement) for statement in script)
+                        for table, script in scripts.items()
+                    }
+            except WriteConflict:
+                abort_abandoned(warehouse, name)
+                raise
     return changed
 
 
 def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinition:
-    """The assets that one stream feeds. A table that did not change is not materialised."""
+    """The assets that one stream feeds, all materialised in every run, so that the checks behind them run."""
 
     @dg.multi_asset(
         name=f"{shop.name}_{step.stream.name.lower()}",
-        specs=[
-            table_spec(shop, table, step.layer, [step.source.key], skippable=True) for table in step.writes
-        ],
+        specs=[table_spec(shop, table, step.layer, [step.source.key]) for table in step.writes],
         required_resource_keys={"warehouse", "heartbeat"},
         description=f"Consumes {step.stream.full_name} in one transaction.",
     )
@@ -69,8 +74,6 @@ def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinitio
         for table in step.writes:
             rows = changed[table.full_name]
             context.log.info(f"{rows:,} rows changed in {table.full_name} in {seconds} s.")
-            if not rows:
-                continue
             total = one(warehouse, f"SELECT COUNT(*) AS ROWS_NOW FROM {table.full_name}")["ROWS_NOW"]
             yield dg.MaterializeResult(
                 asset_key=table.key,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from caves_dagster.ingest.positions import GapReason
 from caves_dagster.settings import load_settings
 from caves_dagster.shops import find_shop
 
@@ -37,13 +39,17 @@ def list_gaps(shop: ShopName = "caves") -> None:
 
 @app.command()
 def acknowledge(
-    by: Annotated[str, typer.Option(help="Who accepts the loss; stands in the table.")],
+    reason: Annotated[GapReason, typer.Option(help="Only gaps of this reason.", case_sensitive=False)],
+    by: Annotated[
+        str | None, typer.Option(help="Who accepts the loss; your login name where not given.")
+    ] = None,
     shop: ShopName = "caves",
 ) -> None:
-    """Accept every open gap, so that `offsets_accounted_for` passes again."""
-    (row,) = _run(shop, "ingest/acknowledge_gaps.sql", by=by)
+    """Accept the open gaps of one reason, so that `offsets_accounted_for` passes again."""
+    who = by or getpass.getuser()
+    (row,) = _run(shop, "ingest/acknowledge_gaps.sql", by=who, reason=reason.value)
     count = next(iter(row.values()))
-    Console(highlight=False).print(f"{count} gaps of {shop} acknowledged by {by}.")
+    Console(highlight=False).print(f"{count} gaps of {shop} ({reason}) acknowledged by {who}.")
 
 
 def _run(shop: str, script: str, **values: str) -> list[dict[str, Any]]:

@@ -89,9 +89,12 @@ class Plan:
 def current_positions(state: TopicState, stored: Iterable[Position]) -> dict[int, Position]:
     """The positions that hold for this cluster and topic.
 
-    A topic that was known without an id keeps its positions when its broker learns to give ids.
+    A topic that was known without an id keeps its positions when its broker learns to give ids; where the
+    broker gives none (any more), the newest position of each partition holds.
     """
     of_cluster = [row for row in stored if row.cluster_id == state.cluster_id]
+    if not state.topic_id:
+        return _latest(of_cluster)
     same = [row for row in of_cluster if row.topic_id == state.topic_id]
     if not same and all(row.topic_id == "" for row in of_cluster):
         same = of_cluster
@@ -124,6 +127,9 @@ def make_plan(state: TopicState, stored: Collection[Position], recreated: bool =
         recreated: the last record of a partition was read again and was another record (`to_verify`).
     """
     current = current_positions(state, stored)
+    # What stands under exactly this cluster and topic id: an adopted position stands under another.
+    same = (state.cluster_id, state.topic_id)
+    own = {row.partition: row.next_offset for row in stored if (row.cluster_id, row.topic_id) == same}
     known = bool(current) and not recreated
     earlier = _latest(row for row in stored if row.partition not in current)
     start: dict[int, int] = {}
@@ -142,17 +148,11 @@ def make_plan(state: TopicState, stored: Collection[Position], recreated: bool =
         start[partition] = marks.low if gap is not None or row is None else row.next_offset
     return Plan(
         state=state,
-        expected={p: row.next_offset if (row := _own(current, state, p)) else None for p in state.partitions},
+        expected={partition: own.get(partition) for partition in state.partitions},
         start=start,
         goal={partition: max(marks.end, start[partition]) for partition, marks in state.partitions.items()},
         gaps=tuple(gaps),
     )
-
-
-def _own(current: Mapping[int, Position], state: TopicState, partition: int) -> Position | None:
-    """The partition's row under exactly this topic id: an adopted row stands under the empty one."""
-    row = current.get(partition)
-    return row if row is not None and row.topic_id == state.topic_id else None
 
 
 def _gap(row: Position, low: int, end: int, has_topic_id: bool, recreated: bool) -> Gap | None:

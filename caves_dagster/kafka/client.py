@@ -123,9 +123,9 @@ class KafkaClient:
         """Ask again while a partition has no leader: a topic just made, a broker that takes over."""
         deadline = time.monotonic() + self.settings.timeout_seconds
         while True:
-            if self._admin is None:
-                self._admin = AdminClient(client_config(self.settings))
             try:
+                if self._admin is None:
+                    self._admin = AdminClient(client_config(self.settings))
                 return question(self._admin)
             except KafkaException as error:
                 code = error.args[0].code()

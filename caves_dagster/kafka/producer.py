@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Acknowledgement
 
-from caves_dagster.errors import DeliveryFailed, KafkaUnreachable, TopicNotFound
+from caves_dagster.errors import DeliveryFailed, KafkaUnreachable, SettingsError, TopicNotFound
 from caves_dagster.kafka.client import client_config
 from caves_dagster.kafka.pace import Pace
 from caves_dagster.settings import KafkaSettings
@@ -90,16 +90,16 @@ def publish(
         KafkaUnreachable: no broker answers; nothing was sent.
         TopicNotFound: the broker has no such topic; nothing was sent.
     """
-    producer = Producer(
-        client_config(settings)
-        | {
+    producer = _producer(
+        settings,
+        {
             "enable.idempotence": True,
             "compression.type": "zstd",
             "linger.ms": _LINGER_MS["slow" if 0 < rate <= _FAST_RATE else "fast"],
             # As Java clients do it, so that one product's events share a partition whoever sends them.
             "partitioner": "murmur2_random",
             "message.timeout.ms": int(delivery_timeout_seconds * 1000),
-        }
+        },
     )
     _find_topic(producer, settings, topic)
     publishing = _Publishing(producer, topic, stop or threading.Event(), on_progress, ledger)
@@ -202,6 +202,15 @@ class _Publishing:
 def _unsettled(report: DeliveryReport) -> dict[str, int]:
     missing = report.sent - report.delivered - report.failed
     return {"no answer from the broker": missing} if missing else {}
+
+
+def _producer(settings: KafkaSettings, options: dict[str, Any]) -> Producer:
+    try:
+        return Producer(client_config(settings) | options)
+    except KafkaException as error:
+        raise SettingsError(
+            f"Kafka's settings are not usable: {error.args[0].str()}.", "Check the KAFKA_ settings."
+        ) from error
 
 
 def _find_topic(producer: Producer, settings: KafkaSettings, topic: str) -> None:

@@ -18,6 +18,7 @@ from caves_dagster.errors import (
     CavesError,
     SettingsError,
     SignInRefused,
+    StatementFailed,
     WarehouseNotSetUp,
     WarehouseUnreachable,
     WriteConflict,
@@ -25,13 +26,16 @@ from caves_dagster.errors import (
 from caves_dagster.settings import SnowflakeSettings
 
 log = logging.getLogger(__name__)
-logging.getLogger("snowflake.connector").setLevel(logging.ERROR)
+# It writes a traceback for what it raises too.
+logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
 
 Row = dict[str, Any]
 
 _LOCKED = {625}
 _MISSING = {2003, 2043, 90105, 90106}
-_SIGN_IN = {390100, 390101, 390102, 390144, 250001}
+_SIGN_IN = {390100, 390101, 390102, 390144}
+# No connection; a session or a token that expired.
+_LOST = {250001, 390111, 390112, 390114}
 
 
 def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
@@ -127,7 +131,7 @@ class Warehouse:
             raise
 
     def _rollback(self) -> None:
-        """Roll back, or drop the session: a server that loses a session rolls it back."""
+        """Roll back, or let the session go: its end rolls back too."""
         if self._connection is None:
             return
         try:
@@ -137,7 +141,13 @@ class Warehouse:
             self._drop()
 
     def _drop(self) -> None:
-        self._connection = None
+        """Let the session go, and tell the server if it can be reached: it may hold a transaction's locks."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close(retry=False)
+            except connector_errors.Error as error:
+                log.debug("The session could not be closed: %s", error)
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
@@ -173,8 +183,8 @@ class Warehouse:
                 "Check the file and SNOWFLAKE_PRIVATE_KEY_PASSPHRASE.",
             ) from None
 
-    def _translated(self, error: connector_errors.Error) -> CavesError | connector_errors.Error:
-        """This project's error for the connector's, or the connector's own where there is nothing to add."""
+    def _translated(self, error: connector_errors.Error) -> CavesError:
+        """This project's error for the connector's."""
         address = self.settings.host or self.settings.account
         message = _first_line(error)
         if error.errno in _LOCKED:
@@ -184,27 +194,24 @@ class Warehouse:
                 f"The warehouse lacks something this project needs: {message}",
                 "Run `caves setup` to create the schemas, tables and streams.",
             )
-        if (
-            error.errno in _SIGN_IN
-            and isinstance(error, connector_errors.DatabaseError)
-            and "password" in (message.lower())
-        ):
+        # Both come as 250001: a server that answers names the database it did not let us into.
+        if "Failed to connect to DB" in message or error.errno in _SIGN_IN:
             return SignInRefused(
-                f"Snowflake at {address} refused the sign-in of user {self.settings.user!r}.",
-                "Check SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_PATH (or SNOWFLAKE_PASSWORD).",
+                f"Snowflake at {address} refused the sign-in of {self.settings.user!r} ({message[:300]}).",
+                "Check SNOWFLAKE_USER, SNOWFLAKE_ROLE, SNOWFLAKE_PRIVATE_KEY_PATH (or SNOWFLAKE_PASSWORD).",
             )
         lost = (
             connector_errors.OperationalError,
             connector_errors.InterfaceError,
             connector_errors.HttpError,
         )
-        if isinstance(error, lost) or error.errno == 250001:
+        if isinstance(error, lost) or error.errno in _LOST:
             self._drop()
             return WarehouseUnreachable(
                 f"The warehouse at {address}:{self.settings.port} cannot be reached ({message[:200]}).",
                 "Start the embedded platform with `caves local start`, or check the SNOWFLAKE_ settings.",
             )
-        return error
+        return StatementFailed(f"The warehouse at {address} refused a statement: {message[:500]}.")
 
 
 def _first_line(error: connector_errors.Error) -> str:

@@ -97,14 +97,9 @@ class InventoryAdjusted(msgspec.Struct, tag_field="event_type", tag="INVENTORY_A
     event_content: AdjustmentContent
 
 
-class _AsSent(msgspec.Struct):
-    """The two halves as text, whole."""
-
-    event_metadata: msgspec.Raw
-    event_content: msgspec.Raw
-
-
-_as_sent = msgspec.json.Decoder(_AsSent)
+# The parts of an event as text, whole; the contract does not name them all.
+_as_sent = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NAMED = {"event_type", "event_metadata", "event_content"}
 
 
 def row(event: OrderCreated | InventoryAdjusted, value: bytes) -> tuple[Any, ...]:
@@ -126,10 +121,17 @@ def row(event: OrderCreated | InventoryAdjusted, value: bytes) -> tuple[Any, ...
         "ORDER_CREATED" if order else "INVENTORY_ADJUSTED",
         content.product_id,
         content.customer_id if isinstance(content, OrderContent) else None,
-        bytes(sent.event_metadata).decode(),
-        bytes(sent.event_content).decode(),
+        bytes(sent["event_metadata"]).decode(),
+        bytes(sent["event_content"]).decode(),
+        _extra(sent),
         event.event_metadata.event_id.lower(),
     )
+
+
+def _extra(sent: dict[str, msgspec.Raw]) -> str | None:
+    """The fields beside the three that the contract names, as one JSON object."""
+    extra = {name: value for name, value in sent.items() if name not in _NAMED}
+    return msgspec.json.encode(extra).decode() if extra else None
 
 
 def _check_timestamp(text: str, path: str) -> None:
@@ -149,6 +151,7 @@ CONTRACT = Contract(
         "CUSTOMER_ID": "int64",
         "EVENT_METADATA": "string",
         "EVENT_CONTENT": "string",
+        "EVENT_EXTRA": "string",
         "EVENT_ID": "string",
     },
     event=OrderCreated | InventoryAdjusted,
