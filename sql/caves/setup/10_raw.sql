@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS RAW_DATA.RAW_EVENTS_STREAM (
     CUSTOMER_ID INTEGER COMMENT 'Customer of an order; NULL for adjustments',
     EVENT_METADATA OBJECT NOT NULL COMMENT 'The event''s event_metadata, whole',
     EVENT_CONTENT VARIANT NOT NULL COMMENT 'The event''s event_content, whole, unknown fields included',
+    EVENT_EXTRA VARIANT COMMENT 'Fields beside those two and the type, whole; NULL where there are none',
     INGESTION_TIME TIMESTAMP_LTZ NOT NULL COMMENT 'When the message was read from Kafka',
     EVENT_ID VARCHAR(36) NOT NULL COMMENT 'UUID of the event',
     KAFKA_TOPIC VARCHAR(249) NOT NULL COMMENT 'Topic the record came from',
