@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from caves_dagster.assets.transformation import transform
 from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.ingest.run import Ingestion
+from caves_dagster.shop import Message
 from caves_dagster_tests.conftest import Caves
 
 
@@ -23,3 +26,19 @@ def test_every_event_reaches_production_and_every_invalid_one_is_a_dead_letter(c
     assert produced == 2000 - invalid
     for check in shop_checks(caves.shop):
         assert run_check(caves.warehouse, caves.shop, check).status == "PASS"
+
+
+def test_fields_that_the_contract_does_not_name_are_kept_wherever_they_stand(caves: Caves) -> None:
+    (message,) = caves.events(1)
+    event = json.loads(message.value or b"")
+    event["trace"] = {"id": "é:1", "n": [1, None]}
+    event["event_content"]["gift"] = True
+    event["event_metadata"]["host"] = "b1"
+    caves.publish([Message(message.key, json.dumps(event).encode(), message.event_id)])
+
+    Ingestion(caves.settings, caves.shop, caves.kafka, caves.warehouse, "test").run()
+
+    (row,) = caves.warehouse.query("SELECT * FROM RAW_DATA.RAW_EVENTS_STREAM")
+    assert json.loads(row["EVENT_EXTRA"]) == {"trace": {"id": "é:1", "n": [1, None]}}
+    assert json.loads(row["EVENT_CONTENT"]) == event["event_content"]
+    assert json.loads(row["EVENT_METADATA"]) == event["event_metadata"]

@@ -121,7 +121,7 @@ def spoilt(message: Message) -> Message:
 
 SPOILERS: Mapping[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
     "a type longer than its column": lambda row: ("E" * 51, *row[1:]),
-    "content that is not JSON": lambda row: (*row[:4], "{not json", row[5]),
+    "content that is not JSON": lambda row: (*row[:4], "{not json", *row[5:]),
     "no event type": lambda row: (None, *row[1:]),
 }
 
