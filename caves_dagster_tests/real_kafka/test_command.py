@@ -34,6 +34,7 @@ def caves(*words: str) -> str:
 
 def test_it_starts_keeps_its_data_and_address_and_stops(java_and_maven: None, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    class_path(CACHE)
     shutil.copytree(CACHE, home / "cache", dirs_exist_ok=True)
     option = f"--home={home}"
     try:
