@@ -109,6 +109,11 @@ def test_empty_tables_pass_with_zero_figures(caves: Caves) -> None:
 
 # --- corrupted data ---
 
+_RAW_COLUMNS = (
+    "EVENT_TYPE, PRODUCT_ID, CUSTOMER_ID, EVENT_METADATA, EVENT_CONTENT, INGESTION_TIME, EVENT_ID,"
+    " KAFKA_TOPIC, KAFKA_PARTITION, KAFKA_OFFSET, KAFKA_TIMESTAMP, BATCH_ID"
+)
+
 Corruption = Callable[[Warehouse], dict[str, str]]
 """Spoils rows; returns the checks that have to fail, with a key each has to name."""
 
@@ -245,8 +250,8 @@ def raw_row_doubled(warehouse: Warehouse) -> dict[str, str]:
 def raw_row_of_no_batch(warehouse: Warehouse) -> dict[str, str]:
     table = "RAW_DATA.RAW_EVENTS_STREAM"
     warehouse.execute(
-        f"INSERT INTO {table} SELECT 'OTHER', PRODUCT_ID, CUSTOMER_ID, EVENT_METADATA, EVENT_CONTENT,"
-        " INGESTION_TIME,"
+        f"INSERT INTO {table} ({_RAW_COLUMNS}) SELECT 'OTHER', PRODUCT_ID, CUSTOMER_ID, EVENT_METADATA,"
+        " EVENT_CONTENT, INGESTION_TIME,"
         f" EVENT_ID, KAFKA_TOPIC, 1, 77, KAFKA_TIMESTAMP, 'nowhere' FROM {table} LIMIT 1"
     )
     return {
@@ -456,7 +461,8 @@ def test_a_loss_before_the_window_is_seen_by_the_totals(spoilt: Caves) -> None:
 def test_a_dead_letter_that_was_replayed_is_accounted_for_by_its_row(spoilt: Caves) -> None:
     spoilt.warehouse.execute("UPDATE RAW_DATA.DEAD_LETTER_EVENTS SET REPLAYED_AT = CURRENT_TIMESTAMP()")
     spoilt.warehouse.execute(
-        "INSERT INTO RAW_DATA.RAW_EVENTS_STREAM SELECT 'REPLAYED', 1, NULL, OBJECT_CONSTRUCT(),"
+        f"INSERT INTO RAW_DATA.RAW_EVENTS_STREAM ({_RAW_COLUMNS})"
+        " SELECT 'REPLAYED', 1, NULL, OBJECT_CONSTRUCT(),"
         " PARSE_JSON('{}'),"
         " FIRST_SEEN, DEAD_LETTER_ID, KAFKA_TOPIC, KAFKA_PARTITION, KAFKA_OFFSET, KAFKA_TIMESTAMP, BATCH_ID"
         " FROM RAW_DATA.DEAD_LETTER_EVENTS"
@@ -624,6 +630,38 @@ def test_records_without_a_readable_key_are_named_by_their_place(caves: Caves) -
         "orders: no key at sales_events 0:40, no key at sales_events 0:41",
         "adjustments: no key at sales_events 0:43",
     ]
+
+
+def test_the_checks_stand_whatever_raw_holds(caves: Caves) -> None:
+    feed = Feed()
+    contents = ["null", "[]", '"x"', "{}", '{"order_line_id": [1], "adjustment_id": {"a": 1}}']
+    contents += [
+        f'{{"order_line_id": {key}, "adjustment_id": {key}, "total_price": {key}, "quantity_change": {key},'
+        f' "timestamp": {key}}}'
+        for key in (
+            2**63,
+            -(2**63) - 1,
+            "9" * 38,
+            "9" * 39,
+            "1e308",
+            '"infinity"',
+            '"200000-01-01T00:00:00Z"',
+        )
+    ]
+    rows = [
+        replace(row, content=text, product_id=1015)
+        for text in contents
+        for row in (feed.order(), feed.adjustment())
+    ]
+    insert_raw(caves.warehouse, [*rows, feed.order(1), feed.adjustment(1)])
+    for waits in (True, False):
+        outcomes = _checked(caves)
+        assert outcomes["duplicates"].status == "PASS"
+        found = outcomes["raw_vs_prod_counts"]
+        assert [(row["OFFENDING"], row["IN_RAW"], row["WAITING"]) for row in found.rows] == [
+            (len(contents), 1, int(waits))
+        ] * 2
+        consume_all(caves.warehouse, caves.shop)
 
 
 def test_twenty_keys_are_named_of_however_many(spoilt: Caves) -> None:

@@ -25,7 +25,7 @@ from caves_dagster.shops import shops
 from caves_dagster.warehouse.ddl import described
 from caves_dagster.warehouse.scripts import render, setup_sql, statements
 
-_LIBRARY = {"versions.sql"}
+_LIBRARY = {"raw_rows.sql", "versions.sql"}
 """Macros, which other files import."""
 _BIND = re.compile(r"%\((\w+)\)s")
 
@@ -241,6 +241,54 @@ def test_no_statement_breaks_a_house_rule() -> None:
 )  # fmt: skip
 def test_the_house_rules_find(text: str, rule: str) -> None:
     assert broken_rules(text) == [rule]
+
+
+def _unguarded(tree: exp.Expr, types: dict[str, str]) -> Iterator[str]:
+    """Columns of an INSERT … SELECT that a value out of a VARIANT may not fit."""
+    assert isinstance(tree, exp.Insert)
+    columns = [column.name for column in tree.this.expressions]
+    for name, value in zip(columns, tree.expression.selects, strict=True):
+        if not value.find(exp.JSONExtract):
+            continue
+        kind = exp.DataType.build(types[name], dialect="snowflake")
+        sizes = [int(size.name) for size in kind.expressions]
+        if kind.is_type("VARCHAR"):
+            fits = isinstance(value, exp.Left) and int(value.expression.name) == sizes[0]
+        elif kind.is_type("DECIMAL"):
+            given = [value.args.get("precision"), value.args.get("scale")]
+            fits = isinstance(value, exp.ToNumber) and [int(n.name) for n in given if n is not None] == sizes
+        else:
+            fits = isinstance(value, exp.Case) and value.find(exp.Between) is not None
+        if not fits:
+            yield name
+
+
+@pytest.mark.parametrize("rendered", [one for one in _all() if "/staging/" in one.name], ids=str)
+def test_what_is_read_from_a_variant_is_made_to_fit_its_column(rendered: Rendered) -> None:
+    """One row that does not fit would block its stream for ever."""
+    (statement,) = statements(rendered.sql)
+    (tree,) = _trees(statement)
+    shop = next(one for one in declared_shops() if rendered.name.startswith(f"{one.name}/"))
+    tables = described(shop)
+    table = f"{tree.this.this}"
+    types = {column.name: column.type for column in tables[table].columns}
+
+    assert list(_unguarded(tree, types)) == []
+    for text, wrong in (("LEFT(v:A, 9)", ["A"]), ("v:A::VARCHAR", ["A"]), ("LEFT(v:A, 10)", [])):
+        (other,) = _trees(f"INSERT INTO t (A) SELECT {text} FROM s")
+        assert list(_unguarded(other, {"A": "VARCHAR(10)"})) == wrong
+
+
+def test_production_is_as_wide_as_staging() -> None:
+    for shop in declared_shops():
+        tables = described(shop)
+        for step in shop.transformations:
+            staged = {c.name: c.type for c in tables[step.source.full_name].columns}
+            for table in step.writes if step.source.schema == "STAGING" else ():
+                produced = {c.name: c.type for c in tables[table.full_name].columns}
+                assert {name: staged[name] for name in staged.keys() & produced.keys()} == {
+                    name: produced[name] for name in staged.keys() & produced.keys()
+                }
 
 
 # --- COPY ---

@@ -1,19 +1,20 @@
 -- Every key of RAW stands in PRODUCTION with its newest version's figure, and no other key does. A key of which
 -- something still waits in a stream is counted as waiting; a record whose key cannot be read is wrong, since it
 -- will never come. One statement, so one snapshot.
-{% from 'versions.sql' import or_oldest %}
+{% from 'raw_rows.sql' import decimal, integer, moment %}
+{% from 'versions.sql' import version_order %}
 {% set subjects = [
     {
         'name': 'orders', 'event': 'ORDER_CREATED', 'figure': 'revenue',
-        'key': "TRY_TO_DECIMAL(EVENT_CONTENT:order_line_id::VARCHAR, 38, 0)",
-        'amount': "TRY_TO_DECIMAL(EVENT_CONTENT:total_price::VARCHAR, 10, 2)",
+        'key': integer('order_line_id'),
+        'amount': decimal('total_price', 10, 2),
         'table': 'PRODUCTION.ORDERS', 'table_key': 'ORDER_LINE_ID', 'table_amount': 'TOTAL_AMOUNT',
         'stream': 'STAGING.STREAM_STG_ORDERS',
     },
     {
         'name': 'adjustments', 'event': 'INVENTORY_ADJUSTED', 'figure': 'bottles moved',
-        'key': "TRY_TO_DECIMAL(EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0)",
-        'amount': "TRY_TO_DECIMAL(EVENT_CONTENT:quantity_change::VARCHAR, 38, 0)",
+        'key': integer('adjustment_id'),
+        'amount': integer('quantity_change'),
         'table': 'PRODUCTION.INVENTORY_HISTORY', 'table_key': 'ADJUSTMENT_ID', 'table_amount': 'QUANTITY_CHANGE',
         'stream': 'STAGING.STREAM_STG_INVENTORY_FOR_HISTORY',
     },
@@ -24,13 +25,13 @@ WITH
     SELECT
         {{ it.key }} AS K,
         {{ it.amount }} AS AMOUNT,
-        CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ AS EVENT_TIME,
-        KAFKA_TIMESTAMP::TIMESTAMP_NTZ AS RECORD_TIME,
-        KAFKA_TOPIC,
-        KAFKA_PARTITION,
-        KAFKA_OFFSET
-    FROM RAW_DATA.RAW_EVENTS_STREAM
-    WHERE EVENT_TYPE = '{{ it.event }}'
+        {{ moment('timestamp') }} AS EVENT_TIME,
+        r.KAFKA_TIMESTAMP::TIMESTAMP_NTZ AS KAFKA_TIMESTAMP,
+        r.KAFKA_TOPIC,
+        r.KAFKA_PARTITION,
+        r.KAFKA_OFFSET
+    FROM RAW_DATA.RAW_EVENTS_STREAM AS r
+    WHERE r.EVENT_TYPE = '{{ it.event }}'
 ),
 
 {{ it.name }}_newest AS (
@@ -40,11 +41,7 @@ WITH
     QUALIFY ROW_NUMBER() OVER (
         PARTITION BY K
         ORDER BY
-            {{ or_oldest('EVENT_TIME') }} DESC,
-            {{ or_oldest('RECORD_TIME') }} DESC,
-            KAFKA_TOPIC DESC,
-            KAFKA_PARTITION DESC,
-            KAFKA_OFFSET DESC
+            {{ version_order() }}
     ) = 1
 ),
 
@@ -52,8 +49,8 @@ WITH
     SELECT K, COUNT(*) AS VERSIONS
     FROM (
         SELECT {{ it.key }} AS K
-        FROM RAW_DATA.STREAM_RAW_EVENTS
-        WHERE EVENT_TYPE = '{{ it.event }}'
+        FROM RAW_DATA.STREAM_RAW_EVENTS AS r
+        WHERE r.EVENT_TYPE = '{{ it.event }}'
         UNION ALL
         SELECT {{ it.table_key }} AS K FROM {{ it.stream }}
     )

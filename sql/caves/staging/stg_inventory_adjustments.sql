@@ -1,33 +1,21 @@
--- RAW to STAGING: adjustments, typed. A record that is already staged is left out, so a second pass changes nothing.
+-- RAW to STAGING: adjustments, typed.
+{% from 'raw_rows.sql' import integer, is_not_in, moment, record, record_columns, text %}
 INSERT INTO STAGING.STG_INVENTORY_ADJUSTMENTS (
     ADJUSTMENT_ID, PRODUCT_ID, PRODUCT_NAME, PRODUCT_CATEGORY, WAREHOUSE_LOCATION, ADJUSTMENT_TYPE,
     QUANTITY_CHANGE, STOCK_LEVEL, EVENT_TIME,
-    EVENT_ID, KAFKA_TOPIC, KAFKA_PARTITION, KAFKA_OFFSET, KAFKA_TIMESTAMP, INGESTION_TIME, STAGED_AT
+    {{ record_columns() }}
 )
 SELECT
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:adjustment_id::VARCHAR, 38, 0),
+    {{ integer('adjustment_id') }},
     r.PRODUCT_ID,
-    r.EVENT_CONTENT:product_name::VARCHAR,
-    r.EVENT_CONTENT:category::VARCHAR,
-    r.EVENT_CONTENT:warehouse::VARCHAR,
-    r.EVENT_CONTENT:adjustment_type::VARCHAR,
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:quantity_change::VARCHAR, 38, 0),
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:stock_level::VARCHAR, 38, 0),
-    CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(r.EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ,
-    r.EVENT_ID,
-    r.KAFKA_TOPIC,
-    r.KAFKA_PARTITION,
-    r.KAFKA_OFFSET,
-    r.KAFKA_TIMESTAMP::TIMESTAMP_NTZ,
-    r.INGESTION_TIME::TIMESTAMP_NTZ,
-    SYSDATE()
+    {{ text('product_name', 200) }},
+    {{ text('category', 50) }},
+    {{ text('warehouse', 100) }},
+    {{ text('adjustment_type', 50) }},
+    {{ integer('quantity_change') }},
+    {{ integer('stock_level') }},
+    {{ moment('timestamp') }},
+    {{ record() }}
 FROM {{ source }} AS r
 WHERE r.EVENT_TYPE = 'INVENTORY_ADJUSTED'
-    AND NOT EXISTS (
-        SELECT 1
-        FROM STAGING.STG_INVENTORY_ADJUSTMENTS AS s
-        WHERE s.EVENT_ID = r.EVENT_ID
-            AND s.KAFKA_TOPIC = r.KAFKA_TOPIC
-            AND s.KAFKA_PARTITION = r.KAFKA_PARTITION
-            AND s.KAFKA_OFFSET = r.KAFKA_OFFSET
-    );
+    AND {{ is_not_in('STAGING.STG_INVENTORY_ADJUSTMENTS') }};

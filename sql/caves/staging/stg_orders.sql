@@ -1,36 +1,24 @@
--- RAW to STAGING: orders, typed. A record that is already staged is left out, so a second pass changes nothing.
+-- RAW to STAGING: orders, typed.
+{% from 'raw_rows.sql' import decimal, integer, is_not_in, moment, record, record_columns, text %}
 INSERT INTO STAGING.STG_ORDERS (
     ORDER_LINE_ID, CUSTOMER_ID, PRODUCT_ID, PRODUCT_NAME, PRODUCT_CATEGORY, QUANTITY, UNIT_PRICE, DISCOUNT,
     TOTAL_AMOUNT, BOTTLE_SIZE_LITERS, SALES_CHANNEL, EVENT_TIME,
-    EVENT_ID, KAFKA_TOPIC, KAFKA_PARTITION, KAFKA_OFFSET, KAFKA_TIMESTAMP, INGESTION_TIME, STAGED_AT
+    {{ record_columns() }}
 )
 SELECT
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:order_line_id::VARCHAR, 38, 0),
+    {{ integer('order_line_id') }},
     r.CUSTOMER_ID,
     r.PRODUCT_ID,
-    r.EVENT_CONTENT:product_name::VARCHAR,
-    r.EVENT_CONTENT:category::VARCHAR,
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:quantity::VARCHAR, 38, 0),
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:unit_price::VARCHAR, 10, 2),
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:discount::VARCHAR, 5, 4),
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:total_price::VARCHAR, 10, 2),
-    TRY_TO_DECIMAL(r.EVENT_CONTENT:bottle_size_liters::VARCHAR, 5, 3),
-    r.EVENT_CONTENT:sales_channel::VARCHAR,
-    CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(r.EVENT_CONTENT:timestamp::VARCHAR))::TIMESTAMP_NTZ,
-    r.EVENT_ID,
-    r.KAFKA_TOPIC,
-    r.KAFKA_PARTITION,
-    r.KAFKA_OFFSET,
-    r.KAFKA_TIMESTAMP::TIMESTAMP_NTZ,
-    r.INGESTION_TIME::TIMESTAMP_NTZ,
-    SYSDATE()
+    {{ text('product_name', 200) }},
+    {{ text('category', 50) }},
+    {{ integer('quantity') }},
+    {{ decimal('unit_price', 10, 2) }},
+    {{ decimal('discount', 5, 4) }},
+    {{ decimal('total_price', 10, 2) }},
+    {{ decimal('bottle_size_liters', 5, 3) }},
+    {{ text('sales_channel', 100) }},
+    {{ moment('timestamp') }},
+    {{ record() }}
 FROM {{ source }} AS r
 WHERE r.EVENT_TYPE = 'ORDER_CREATED'
-    AND NOT EXISTS (
-        SELECT 1
-        FROM STAGING.STG_ORDERS AS s
-        WHERE s.EVENT_ID = r.EVENT_ID
-            AND s.KAFKA_TOPIC = r.KAFKA_TOPIC
-            AND s.KAFKA_PARTITION = r.KAFKA_PARTITION
-            AND s.KAFKA_OFFSET = r.KAFKA_OFFSET
-    );
+    AND {{ is_not_in('STAGING.STG_ORDERS') }};
