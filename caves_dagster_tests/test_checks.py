@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -630,6 +631,36 @@ def test_records_without_a_readable_key_are_named_by_their_place(caves: Caves) -
         "orders: no key at sales_events 0:40, no key at sales_events 0:41",
         "adjustments: no key at sales_events 0:43",
     ]
+
+
+def test_the_checks_stand_the_contract_s_limits(caves: Caves) -> None:
+    feed = Feed()
+    most = 2**63 - 1
+    for number in range(most, most - 4, -1):
+        where = {"offset": number - 1, "batch": "b" * 36, "topic": "t" * 249}
+        feed.order(
+            number, where, product_id=most, customer_id=most, product_name="é" * 200, quantity=most,
+            total_price=99_999_999.99, timestamp="2199-12-31T23:59:59.999999Z",
+        )  # fmt: skip
+        where = where | {"offset": number - 5}
+        feed.adjustment(
+            number, where, product_id=number, warehouse="é" * 100, quantity_change=-most - 1, stock_level=most
+        )
+    insert_raw(caves.warehouse, feed.rows)
+    for _ in range(2):
+        outcomes = _checked(caves) | _checked(caves, datetime.now(UTC))
+        # The rows are of no batch.
+        assert _statuses(outcomes) == dict.fromkeys(_ALL, "PASS") | {"offsets_accounted_for": "FAIL"}
+        consume_all(caves.warehouse, caves.shop)
+
+    orders, movements = outcomes["raw_vs_prod_counts"].rows
+    assert orders["FIGURE_IN_RAW"] == orders["FIGURE_IN_PRODUCTION"] == Decimal("399999999.96")
+    assert movements["FIGURE_IN_RAW"] == movements["FIGURE_IN_PRODUCTION"] == -4 * (most + 1)
+
+    for table in ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY"):
+        caves.warehouse.execute(f"DELETE FROM {table}")
+    keys = _checked(caves)["raw_vs_prod_counts"].offending_keys
+    assert [str(most) in key and str(most - 3) in key for key in keys] == [True, True]
 
 
 def test_the_checks_stand_whatever_raw_holds(caves: Caves) -> None:

@@ -741,6 +741,42 @@ def test_stock_counts_a_product_once_over_its_warehouses(caves: Caves) -> None:
     ]
 
 
+_MOST = 2**63 - 1
+_DEAREST = Decimal("99999999.99")
+
+
+def test_the_views_stand_the_contract_s_limits(caves: Caves) -> None:
+    feed = Feed()
+    for number in range(_MOST, _MOST - 4, -1):
+        feed.order(
+            number, customer_id=_MOST, product_id=_MOST, product_name="é" * 200, quantity=_MOST,
+            unit_price=99_999_999.99, total_price=99_999_999.99, discount=0.9999, bottle_size_liters=99.999,
+            timestamp="2199-12-31T23:59:59.999999Z",
+        )  # fmt: skip
+        feed.adjustment(
+            number, product_id=number, quantity_change=-_MOST - 1, stock_level=_MOST, warehouse="é" * 100
+        )
+    feed.adjustment(1, category="Rouge", stock_level=10**12)
+    feed.adjustment(2, category="Rouge", product_id=1016, stock_level=10**12 + 1)
+    _move(caves, feed.rows)
+
+    assert caves.warehouse.query("SELECT * FROM ANALYTICS.DAILY_SALES") == [
+        {
+            "ORDER_DATE": date(2199, 12, 31),
+            "ORDER_COUNT": 4,
+            "DAILY_REVENUE": 4 * _DEAREST,
+            "AVG_ORDER_VALUE": _DEAREST,
+        }
+    ]
+    top = _only(caves.warehouse.query("SELECT * FROM ANALYTICS.TOP_WINES"))
+    assert (top["TOTAL_QUANTITY"], top["TOTAL_REVENUE"]) == (4 * _MOST, 4 * _DEAREST)
+    blanc, rouge = caves.warehouse.query("SELECT * FROM ANALYTICS.STOCK_BY_CATEGORY")
+    assert (blanc["PRODUCT_COUNT"], blanc["TOTAL_STOCK"]) == (4, 4 * _MOST)
+    # The local server divides as FLOAT: 15 digits.
+    assert float(blanc["AVG_STOCK_PER_PRODUCT"]) == pytest.approx(_MOST, rel=1e-15)
+    assert tuple(rouge.values()) == ("Rouge", 2, 2 * 10**12 + 1, Decimal("1000000000000.50"))
+
+
 def test_views_of_empty_tables_are_empty(caves: Caves) -> None:
     for view in caves.shop.views:
         assert caves.warehouse.query(f"SELECT * FROM {view.full_name}") == []
