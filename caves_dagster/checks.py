@@ -103,7 +103,8 @@ def run_check(warehouse: Warehouse, shop: Shop, check: Check, since: datetime | 
     (statement,) = statements(render(shop.sql, check.path, raw=shop.raw, windowed=windowed))
     rows = warehouse.query(statement, {"since": since.isoformat()} if windowed and since else None)
     offending = {row["SEVERITY"] for row in rows if row["OFFENDING"]}
-    status: Status = "FAIL" if "ERROR" in offending or not rows else "WARN" if offending else "PASS"
+    unknown = not rows or any(row["OFFENDING"] is None for row in rows)
+    status: Status = "FAIL" if "ERROR" in offending or unknown else "WARN" if offending else "PASS"
     return Outcome(check.name, status, rows)
 
 
@@ -152,7 +153,7 @@ def _began(context: dg.AssetCheckExecutionContext) -> datetime:
 
 
 def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
-    offending = sum(int(row["OFFENDING"]) for row in outcome.rows)
+    offending = sum(int(row["OFFENDING"] or 0) for row in outcome.rows)
     metadata: dict[str, Any] = {
         "offending": offending,
         "figures": dg.MetadataValue.md(markdown_table(outcome.rows)),

@@ -97,9 +97,7 @@ def test_what_the_run_shows_is_what_happened(caves: Caves, instance: dg.DagsterI
         assert shown["/".join(view.key)]["dagster/row_count"] == caves.count(view.full_name), view
 
 
-def test_a_run_without_news_changes_nothing_and_materialises_only_raw(
-    caves: Caves, instance: dg.DagsterInstance
-) -> None:
+def test_a_run_without_news_changes_nothing_and_says_so(caves: Caves, instance: dg.DagsterInstance) -> None:
     caves.publish(caves.events(50))
     run_job(caves, instance)
     before = {table.full_name: caves.count(table.full_name) for table in caves.shop.tables}
@@ -107,7 +105,9 @@ def test_a_run_without_news_changes_nothing_and_materialises_only_raw(
     result = run_job(caves, instance)
 
     assert result.success
-    assert set(metadata(result)) == {"raw_data/raw_events_stream"}
+    seen = metadata(result)
+    assert seen["raw_data/raw_events_stream"]["events_landed"] == 0
+    assert {seen["/".join(table.key)]["rows_changed"] for table in caves.shop.tables[1:]} == {0}
     assert {table.full_name: caves.count(table.full_name) for table in caves.shop.tables} == before
 
 
@@ -240,3 +240,12 @@ def test_the_daemon_s_sensors_carry_every_event_although_a_run_and_the_daemon_ar
             for check in shop_checks(shop):
                 assert run_check(warehouse, shop, check).status == "PASS", check.name
     assert processes_of(home) == []
+
+
+def test_an_event_of_one_kind_has_every_check_evaluated(caves: Caves, instance: dg.DagsterInstance) -> None:
+    caves.publish([message for message in caves.events(60) if b"ORDER_CREATED" in (message.value or b"")][:3])
+
+    result = run_job(caves, instance)
+
+    evaluated = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
+    assert evaluated == {check.name for check in shop_checks(caves.shop)}

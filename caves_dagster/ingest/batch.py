@@ -36,7 +36,8 @@ class DeadLetter:
 class Batch:
     """One landing transaction's worth: what was read, split into rows and dead letters.
 
-    `rows[i]` is the contract's row of `messages[i]`.
+    `rows[i]` is the contract's row of `messages[i]`. The files hold both, None where there is nothing; their
+    names are new with every writing, as PUT and COPY both remember names.
     """
 
     read: Read
@@ -46,6 +47,8 @@ class Batch:
     batch_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     ingested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     decode_seconds: float = 0.0
+    row_file: Path | None = None
+    dead_file: Path | None = None
 
     @property
     def offsets(self) -> int:
@@ -90,8 +93,8 @@ class Batch:
         return list(found.values())
 
 
-def build(read: Read, contract: Contract, max_event_bytes: int) -> Batch:
-    """Decode and validate what was read; every message ends as a row or as a dead letter."""
+def build(read: Read, contract: Contract, max_event_bytes: int, folder: Path) -> Batch:
+    """Decode and validate what was read: every message ends as a row or a dead letter, in a file."""
     began = time.monotonic()
     batch = Batch(read, [], [], [])
     for message in read.messages:
@@ -102,8 +105,21 @@ def build(read: Read, contract: Contract, max_event_bytes: int) -> Batch:
         else:
             batch.rows.append(row)
             batch.messages.append(message)
+    write(batch, contract, folder)
     batch.decode_seconds = time.monotonic() - began
     return batch
+
+
+def write(batch: Batch, contract: Contract, folder: Path) -> None:
+    """Write the batch's files."""
+    stem = f"{batch.batch_id}-{time.time_ns()}"
+    batch.row_file = batch.dead_file = None
+    if batch.rows:
+        batch.row_file = folder / f"{stem}.parquet"
+        write_rows(batch, contract, batch.row_file)
+    if batch.dead:
+        batch.dead_file = folder / f"{stem}-dead.parquet"
+        write_dead_letters(batch, batch.dead_file)
 
 
 def write_rows(batch: Batch, contract: Contract, path: Path, indices: Sequence[int] | None = None) -> int:

@@ -25,7 +25,7 @@ from caves_dagster.errors import (
     WarehouseNotSetUp,
     WriteConflict,
 )
-from caves_dagster.ingest.batch import Batch, write_dead_letters, write_rows
+from caves_dagster.ingest.batch import Batch, write, write_rows
 from caves_dagster.ingest.positions import Gap, Position
 from caves_dagster.kafka.client import TopicState
 from caves_dagster.shop import SQL_ROOT, Shop
@@ -95,10 +95,10 @@ class Lander:
             RetryableError: the warehouse was away or locked. If it went away during COMMIT the batch may
                 have landed: plan again from the stored positions.
         """
-        with tempfile.TemporaryDirectory(prefix="caves-") as folder:
-            try:
-                self._commit(batch, landing, Path(folder))
-            except LandingRefused as refusal:
+        try:
+            self._commit(batch, landing)
+        except LandingRefused as refusal:
+            with tempfile.TemporaryDirectory(prefix="caves-") as folder:
                 if self._is_systemic(batch, Path(folder)):
                     raise
                 refused = self._bisect(batch, range(len(batch.rows)), Path(folder))
@@ -106,7 +106,8 @@ class Lander:
                     raise
                 log.warning("The warehouse refused %d of %d rows: %s", len(refused), len(batch.rows), refusal)
                 batch.refuse(refused)
-                self._commit(batch, landing, Path(folder))
+                write(batch, self._shop.contract, Path(folder))
+                self._commit(batch, landing)
 
     def sweep(self, older_than: timedelta = timedelta(hours=1)) -> int:
         """Remove files that a killed writer left on the stage; returns how many."""
@@ -118,8 +119,8 @@ class Lander:
                 removed += 1
         return removed
 
-    def _commit(self, batch: Batch, landing: Landing, folder: Path) -> None:
-        files = self._upload(batch, folder)
+    def _commit(self, batch: Batch, landing: Landing) -> None:
+        files = self._upload(batch)
         try:
             began = time.monotonic()
             with self._warehouse.transaction(self._transaction_name):
@@ -132,30 +133,24 @@ class Lander:
         finally:
             self._remove(files)
 
-    def _upload(self, batch: Batch, folder: Path) -> _Files:
+    def _upload(self, batch: Batch) -> _Files:
         files = _Files()
         began = time.monotonic()
-        if batch.rows:
-            files.raw = self._put(folder / f"{batch.batch_id}-{time.time_ns()}.parquet", batch, files)
-        if batch.dead:
-            path = folder / f"{batch.batch_id}-{time.time_ns()}-dead.parquet"
-            write_dead_letters(batch, path)
-            self._put_file(path, files)
-            files.dead = path.name
+        if batch.row_file is not None:
+            files.raw = self._put(batch.row_file, files)
+        if batch.dead_file is not None:
+            files.dead = self._put(batch.dead_file, files)
         files.seconds = time.monotonic() - began
         return files
 
-    def _put(self, path: Path, batch: Batch, files: _Files, indices: Sequence[int] | None = None) -> str:
-        write_rows(batch, self._shop.contract, path, indices)
-        self._put_file(path, files)
-        return path.name
-
-    def _put_file(self, path: Path, files: _Files) -> None:
+    def _put(self, path: Path, files: _Files) -> str:
+        """Put a file on the stage, under its name; the local one is done with."""
         files.names.append(path.name)
         self._warehouse.query(
             f"PUT 'file://{path}' @{self._shop.raw.schema}.LANDING OVERWRITE=TRUE AUTO_COMPRESS=FALSE"
         )
         path.unlink()
+        return path.name
 
     def _take_fence(self, landing: Landing) -> None:
         # Two set-ups at once may have left it two rows, as keys are not enforced: that locks just as well.
@@ -277,9 +272,9 @@ class Lander:
         """Load some rows and roll back; returns why that failed, or None."""
         files = _Files()
         try:
-            files.raw = self._put(
-                folder / f"{batch.batch_id}-{time.time_ns()}.parquet", batch, files, indices
-            )
+            path = folder / f"{batch.batch_id}-{time.time_ns()}.parquet"
+            write_rows(batch, self._shop.contract, path, indices)
+            files.raw = self._put(path, files)
             name = f"{self._shop.name}/raw/{self._shop.raw.name.lower()}.sql"
             with self._warehouse.transaction():
                 self._copy(render(self._shop.sql, name, file=files.raw), len(indices))

@@ -10,12 +10,16 @@ The next batch is read and decoded while the last one is being landed.
 from __future__ import annotations
 
 import logging
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
@@ -143,10 +147,14 @@ class Ingestion:
             log.warning("Gaps in %s (%s), by partition: %s.", plan.state.topic, reason, ranges)
         expected = dict(plan.expected)
         gaps = plan.gaps
-        with ThreadPoolExecutor(1, thread_name_prefix="landing") as landing_thread:
+        with (
+            _quick_switching(),
+            tempfile.TemporaryDirectory(prefix="caves-") as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="landing") as landing_thread,
+        ):
             under_way: Future[Batch] | None = None
             try:
-                for batch in self._batches(plan):
+                for batch in self._batches(plan, Path(folder)):
                     if under_way is not None:
                         landed, under_way = under_way, None
                         self._done(landed.result(), report, began)
@@ -162,13 +170,13 @@ class Ingestion:
         report.positions = dict(plan.goal)
         report.lag_after = 0
 
-    def _batches(self, plan: Plan) -> Iterator[Batch]:
+    def _batches(self, plan: Plan, folder: Path) -> Iterator[Batch]:
         reads: Iterator[Read] = read_batches(
             self._kafka, plan, self._settings.batch_max_events, self._settings.batch_max_bytes
         )
         for read in reads:
             self._require_same_topic(plan)
-            yield build(read, self._shop.contract, self._settings.max_event_bytes)
+            yield build(read, self._shop.contract, self._settings.max_event_bytes, folder)
 
     def _require_same_topic(self, plan: Plan) -> None:
         """What was read so far came from the planned topic, as that was still there afterwards.
@@ -227,6 +235,21 @@ class Ingestion:
             log.warning("Committing offsets for lag tools failed: %s", error.args[0].str())
         finally:
             consumer.close()
+
+
+@contextmanager
+def _quick_switching() -> Iterator[None]:
+    """Let threads take turns every half millisecond instead of every five.
+
+    While one batch is decoded, the PUT of the last one waits its turn at each of its many small steps: seen
+    to cost a fifth of the throughput.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _reason(gap: Gap) -> str:

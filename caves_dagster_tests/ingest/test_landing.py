@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,22 +49,22 @@ RAW = "RAW_DATA.RAW_EVENTS_STREAM"
 BATCHES = "RAW_DATA.INGEST_BATCHES"
 
 
-def read_one(caves: Caves, session: Warehouse) -> tuple[Batch, Landing]:
+def read_one(caves: Caves, session: Warehouse, folder: Path) -> tuple[Batch, Landing]:
     """All that the topic holds as one batch, and what it has to agree with, seen through `session`."""
     plan = ingestion(caves, warehouse=session).plan()
     (read,) = read_batches(caves.kafka, plan, 10_000, 2**20)
-    batch = build(read, caves.shop.contract, caves.settings.max_event_bytes)
+    batch = build(read, caves.shop.contract, caves.settings.max_event_bytes, folder)
     return batch, Landing(plan.state, dict(plan.expected), plan.gaps, "test")
 
 
 # --- the fence
 
 
-def test_a_second_writer_with_stale_positions_lands_nothing(caves: Caves) -> None:
+def test_a_second_writer_with_stale_positions_lands_nothing(caves: Caves, tmp_path: Path) -> None:
     caves.publish(caves.events(50))
     with Warehouse(caves.settings.snowflake) as other:
-        first, landing = read_one(caves, caves.warehouse)
-        second, stale = read_one(caves, other)
+        first, landing = read_one(caves, caves.warehouse, tmp_path)
+        second, stale = read_one(caves, other, tmp_path)
         Lander(caves.warehouse, caves.shop).land(first, landing)
         with pytest.raises(PositionsMoved, match="another writer was first"):
             Lander(other, caves.shop).land(second, stale)
@@ -74,11 +75,11 @@ def test_a_second_writer_with_stale_positions_lands_nothing(caves: Caves) -> Non
     assert files_on_stage(caves) == []
 
 
-def test_a_writer_that_began_before_the_other_committed_lands_nothing(caves: Caves) -> None:
+def test_a_writer_that_began_before_the_other_committed_lands_nothing(caves: Caves, tmp_path: Path) -> None:
     caves.publish(caves.events(50))
     with Warehouse(caves.settings.snowflake) as other:
-        first, landing = read_one(caves, caves.warehouse)
-        second, stale = read_one(caves, other)
+        first, landing = read_one(caves, caves.warehouse, tmp_path)
+        second, stale = read_one(caves, other, tmp_path)
         other.execute("BEGIN TRANSACTION")
         assert Lander(other, caves.shop).positions(caves.shop.topic) == []
         Lander(caves.warehouse, caves.shop).land(first, landing)
