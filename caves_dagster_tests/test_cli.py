@@ -116,7 +116,7 @@ def test_a_broker_that_is_away_is_one_line_with_the_remedy(caves: Caves, command
 
 def test_a_refused_sign_in_is_one_line_with_the_remedy(caves: Caves) -> None:
     done = caves_command(caves, "setup", SNOWFLAKE_PASSWORD="wrong")
-    require_one_line(done, "refused the sign-in of user 'caves'", "SNOWFLAKE_PASSWORD")
+    require_one_line(done, "refused the sign-in of 'caves'", "SNOWFLAKE_PASSWORD")
 
 
 def test_tables_that_are_not_there_are_one_line_with_the_remedy(caves: Caves) -> None:
