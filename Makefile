@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-kafka check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
 
 test: $(INSTALLED)  ## The tests, on a platform of their own
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-slow: $(INSTALLED)  ## The tests of the real daemon, half a minute and more each
+	$(BIN)/python -m pytest -m slow
 
 test-kafka: $(INSTALLED)  ## The tests on a real Apache Kafka of their own (Java 17 and Maven)
 	$(BIN)/python -m pytest -m real_kafka -rs caves_dagster_tests/real_kafka
