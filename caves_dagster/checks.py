@@ -33,7 +33,6 @@ class Check:
         asset: the table it is about.
         path: its SQL file, under the SQL root.
         also_reads: tables it needs to be up to date besides.
-        blocking: whether what is downstream of the asset waits for it in the same run.
         windowed: whether its SQL can leave out what was landed before a moment (`windowed`, `%(since)s`), as
             it looks at tables that only grow.
     """
@@ -43,7 +42,6 @@ class Check:
     asset: Table
     path: str
     also_reads: tuple[Table, ...] = ()
-    blocking: bool = False
     windowed: bool = False
 
 
@@ -62,7 +60,7 @@ class Outcome:
 
 
 def shop_checks(shop: Shop) -> tuple[Check, ...]:
-    """The checks of a shop: the machinery's own, and those that its `checks` folder holds SQL for."""
+    """The checks of a shop: the machinery's own, and two whose SQL lies in its `checks` folder."""
     production = tuple(table for step in shop.transformations[1:] for table in step.writes)
     first = production[0] if production else shop.raw
     return (
@@ -123,7 +121,6 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksD
             asset=table.key,
             description=check.description,
             additional_deps=[other.key for other in check.also_reads],
-            blocking=check.blocking,
         )
         for check in checks
     ]

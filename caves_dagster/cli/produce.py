@@ -21,9 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from caves_dagster.kafka.producer import DeliveryReport, publish
 from caves_dagster.settings import load_settings
-from caves_dagster.shops.caves import CAVES
-
-_SHOPS = {CAVES.name: CAVES}
+from caves_dagster.shops import shops
 
 
 class Mode(StrEnum):
@@ -33,7 +31,7 @@ class Mode(StrEnum):
 
 
 def produce(
-    shop: Annotated[str, typer.Option(help="Whose events.")] = CAVES.name,
+    shop: Annotated[str, typer.Option(help="Whose events.")] = "caves",
     mode: Annotated[Mode, typer.Option(help="stream: generated.")] = Mode.STREAM,
     rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 is as fast as it goes.")] = 1.0,
     count: Annotated[int | None, typer.Option(min=1, help="How many; for ever otherwise.")] = None,
@@ -44,18 +42,19 @@ def produce(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Publish a shop's events. Exit code 1 when any of them was not delivered."""
-    if shop not in _SHOPS:
-        raise typer.BadParameter(f"{shop!r} is no shop; there is: {', '.join(_SHOPS)}", param_hint="--shop")
     settings = load_settings()
+    declared = {one.name: one for one in shops(settings)}
+    if shop not in declared:
+        raise typer.BadParameter(f"{shop!r} is no shop; there is: {', '.join(declared)}", param_hint="--shop")
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     if seed is None:
         seed = secrets.randbelow(2**31)
         console.print(f"Seed {seed}; repeat with --seed {seed}.")
-    messages = _SHOPS[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
+    messages = declared[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
     with ExitStack() as stack:
         report = publish(
             settings.kafka,
-            topic or settings.kafka.topic_name,
+            topic or declared[shop].topic,
             islice(messages, count),
             rate=rate,
             stop=stack.enter_context(_stopped_by_signals()),

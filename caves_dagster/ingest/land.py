@@ -175,11 +175,15 @@ class Lander:
 
     def _load(self, batch: Batch, files: _Files) -> None:
         if files.raw is not None:
-            name = f"{self._shop.name}/raw/{self._shop.raw.name.lower()}.sql"
-            self._copy(render(self._shop.sql, name, file=files.raw), len(batch.rows))
+            self._copy_rows(files.raw, len(batch.rows))
         if files.dead is not None:
             sql = render(SQL_ROOT, "ingest/copy_dead_letters.sql", raw=self._shop.raw, file=files.dead)
             self._copy(sql, len(batch.dead))
+
+    def _copy_rows(self, file: str, sent: int) -> None:
+        """COPY a staged file into the raw table; raises as `_copy` does."""
+        name = f"{self._shop.name}/raw/{self._shop.raw.name.lower()}.sql"
+        self._copy(render(self._shop.sql, name, file=file), sent)
 
     def _copy(self, sql: str, sent: int) -> None:
         """COPY, and see that as many rows were loaded as were sent.
@@ -275,9 +279,8 @@ class Lander:
             path = folder / f"{batch.batch_id}-{time.time_ns()}.parquet"
             write_rows(batch, self._shop.contract, path, indices)
             files.raw = self._put(path, files)
-            name = f"{self._shop.name}/raw/{self._shop.raw.name.lower()}.sql"
             with self._warehouse.transaction():
-                self._copy(render(self._shop.sql, name, file=files.raw), len(indices))
+                self._copy_rows(files.raw, len(indices))
                 raise _RolledBack
         except _RolledBack:
             return None
