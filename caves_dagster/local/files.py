@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import filelock
+
+from caves_dagster.errors import PlatformError
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -24,3 +29,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+@contextmanager
+def held(path: Path, what: str, patience: float) -> Iterator[None]:
+    """Hold the lock file `path`, so that one command at a time changes what runs beside it.
+
+    Raises:
+        PlatformError: another command has held it for `patience` seconds; `what` says what it holds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path, timeout=patience):
+            yield
+    except filelock.Timeout as error:
+        raise PlatformError(
+            f"Another command has held {what} in {path.parent} for {patience:g} s.",
+            "Wait for it, or end it, and try again.",
+        ) from error

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import filelock
 
 from caves_dagster.errors import PlatformError
 from caves_dagster.local import ports
 from caves_dagster.local.broker import DEFAULT_TOPICS
-from caves_dagster.local.files import write_json
+from caves_dagster.local.files import held, write_json
 from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import HOST, Server, ServerStatus, State
 from caves_dagster.settings import ENDPOINTS_FILE, Endpoints
@@ -191,19 +189,10 @@ class Platform:
             endpoints.snowflake.host, endpoints.snowflake.port = HOST, port
         write_json(self.home / ENDPOINTS_FILE, endpoints.model_dump())
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """One command at a time changes what runs under this home."""
-        self.home.mkdir(parents=True, exist_ok=True)
         patience = 2 * (self._timeout_seconds + self._grace_seconds)
-        try:
-            with filelock.FileLock(self.home / "platform.lock", timeout=patience):
-                yield
-        except filelock.Timeout as error:
-            raise PlatformError(
-                f"Another command has held the platform in {self.home} for {patience:g} s.",
-                "Wait for it, or end it, and try again.",
-            ) from error
+        return held(self.home / "platform.lock", "the platform", patience)
 
 
 @contextmanager

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import filelock
 
 from caves_dagster.errors import PlatformError
 from caves_dagster.local import ports
 from caves_dagster.local.apache_kafka.artifacts import class_path, class_path_file
-from caves_dagster.local.files import read_json, write_json
+from caves_dagster.local.files import held, read_json, write_json
 from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import HOST, Server, ServerStatus, State
 
@@ -122,19 +120,10 @@ class ApacheKafka:
             raise
         write_json(self._folder / "address.json", {"bootstrap_servers": f"{HOST}:{port}"})
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """One command at a time changes what runs under this home."""
-        self.home.mkdir(parents=True, exist_ok=True)
         patience = self._timeout_seconds + self._grace_seconds
-        try:
-            with filelock.FileLock(self.home / "kafka.lock", timeout=patience):
-                yield
-        except filelock.Timeout as error:
-            raise PlatformError(
-                f"Another command has held the Kafka in {self.home} for {patience:g} s.",
-                "Wait for it, or end it, and try again.",
-            ) from error
+        return held(self.home / "kafka.lock", "the Kafka", patience)
 
 
 def make_topics(
