@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 HEARTBEAT_MAX_AGE = 30.0
 """Seconds without a heartbeat after which a started run counts as dead."""
 START_MAX_AGE = 60.0
 """Seconds a run's process may take from its launch until it starts; its first heartbeat follows at once."""
+START_GRACE = 5.0
+"""Seconds a launched run has before anybody asks whether its process was started at all."""
 FIRST_BACK_OFF = 10.0
+FIRST_BACK_OFF_BLAMELESS = 1.0
+"""After a run that was killed or found the outside away: it may be well with the next one. Both double."""
 LONGEST_BACK_OFF = 300.0
+
+Failure = Literal["own", "killed", "away"]
+"""Why a run failed: of itself, its process was killed, the broker or the warehouse was away."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class RunFacts:
         heartbeat: its last heartbeat, seconds since 1970; None before the first.
         landed: whether its landing step succeeded, whatever became of the rest.
         landing_only: whether it was launched for landing alone.
+        gone: whether its process is known not to be there; False where nobody on this machine can tell.
+        failure: why it failed, if it did.
     """
 
     run_id: str
@@ -31,6 +41,8 @@ class RunFacts:
     heartbeat: float | None = None
     landed: bool = False
     landing_only: bool = False
+    gone: bool = False
+    failure: Failure = "own"
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,9 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
 def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> str:
     """Why to wait after failures in a row, longer after each; a cancelled run says nothing.
 
+    A run that is killed every time (by want of memory, say) waits longer each time as well: it only begins
+    lower.
+
     Args:
         landing: a run that landed did well, whatever failed behind that.
     """
@@ -74,17 +89,23 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> str:
             failed.append(run)
     if not failed:
         return ""
-    left = failed[0].changed_at + min(FIRST_BACK_OFF * 2 ** (len(failed) - 1), LONGEST_BACK_OFF) - now
+    first = FIRST_BACK_OFF if failed[0].failure == "own" else FIRST_BACK_OFF_BLAMELESS
+    left = failed[0].changed_at + min(first * 2 ** (len(failed) - 1), LONGEST_BACK_OFF) - now
     if left <= 0:
         return ""
     which = "the last run" if len(failed) == 1 else f"the last {len(failed)} runs"
-    return f"Waiting another {left:.0f} s, because {which} failed."
+    return f"Waiting another {left:.0f} s, because {which} failed{_WHY[failed[0].failure]}."
 
 
 _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
 
 
+_WHY = {"own": "", "killed": " (killed)", "away": " (the broker or the warehouse was away)"}
+
+
 def _is_dead(run: RunFacts, now: float) -> bool:
+    if run.gone and run.status in _UNDER_WAY - {"QUEUED"}:
+        return True
     if run.status in {"STARTED", "CANCELING"}:
         return now - (run.heartbeat or run.changed_at) > HEARTBEAT_MAX_AGE
     return run.status in {"NOT_STARTED", "STARTING"} and now - run.changed_at > START_MAX_AGE

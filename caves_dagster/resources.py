@@ -10,12 +10,17 @@ from collections.abc import Iterator
 import dagster as dg
 
 from caves_dagster.kafka.client import KafkaClient
+from caves_dagster.run_process import this_process
 from caves_dagster.settings import Settings
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_TAG = "caves/heartbeat"
+PROCESS_TAG = "caves/process"
+"""Which process carries the run out (`run_process.py`)."""
+FAILURE_TAG = "caves/failure"
+"""On a failed run: why (`decision.Failure`)."""
 HEARTBEAT_SECONDS = 5.0
 LANDED_TAG = "caves/landed"
 """On a run whose landing step succeeded, whatever became of the rest."""
@@ -55,9 +60,10 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 
 def _beat(instance: dg.DagsterInstance, run_id: str, stop: threading.Event) -> None:
     """Write the time to the run's tags until told to stop; a run without a fresh one counts as dead."""
+    process = this_process()
     while True:
         try:
-            instance.add_run_tags(run_id, {HEARTBEAT_TAG: f"{time.time():.0f}"})
+            instance.add_run_tags(run_id, {HEARTBEAT_TAG: f"{time.time():.0f}", PROCESS_TAG: process})
         except Exception as error:  # noqa: BLE001 - whatever storage raises, the next beat may succeed
             log.warning("Writing the heartbeat failed: %s", error)
         if stop.wait(HEARTBEAT_SECONDS):

@@ -26,20 +26,19 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from caves_dagster.assets.topic import topic_key
-from caves_dagster.decision import Gate, RunFacts, gate
 from caves_dagster.errors import CavesError
 from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
-from caves_dagster.resources import HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG
+from caves_dagster.resources import LANDING_ONLY_TAG
+from caves_dagster.runs import look_at_runs
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
 
 OBSERVE_SECONDS = 60.0
 ASK_SECONDS = 60.0
-_RUNS_LOOKED_AT = 10
 _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
 
@@ -78,7 +77,7 @@ def sensors(
         deadline = time.monotonic() + settings.sensor_interval_seconds - _BETWEEN_TICKS
         cursor, observed = context.cursor, []
         while True:
-            verdict = _gate(context.instance, pipeline_name(shop), time.time())
+            verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only=bool(verdict.reason))
             result = _result(verdict.landing_reason, tick)
             cursor = result.cursor or cursor
@@ -93,7 +92,7 @@ def sensors(
         **common,
     )
     def stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        verdict = _gate(context.instance, pipeline_name(shop), time.time())
+        verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
         latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
         run_id = latest[0].dagster_run.run_id if latest else ""
         return _result(
@@ -111,32 +110,6 @@ def _result(reason: str, tick: Callable[[], dg.SensorResult]) -> dg.SensorResult
         return tick()
     except CavesError as error:
         return dg.SensorResult(skip_reason=str(error))
-
-
-def _gate(instance: dg.DagsterInstance, job_name: str, now: float) -> Gate:
-    """What the job's latest runs say; those whose process is gone are reported failed."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=_RUNS_LOOKED_AT)
-    runs = [
-        RunFacts(
-            run_id=record.dagster_run.run_id,
-            status=record.dagster_run.status.value,
-            changed_at=record.update_timestamp.timestamp(),
-            heartbeat=_number(record.dagster_run.tags.get(HEARTBEAT_TAG)),
-            landed=LANDED_TAG in record.dagster_run.tags,
-            landing_only=LANDING_ONLY_TAG in record.dagster_run.tags,
-        )
-        for record in records
-    ]
-    verdict = gate(runs, now)
-    for run_id in verdict.dead:
-        run = instance.get_run_by_id(run_id)
-        if run is not None:
-            instance.report_run_failed(run, "The run's process is gone: its heartbeat stopped.")
-    return verdict
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
 
 
 def kafka_tick(

@@ -9,9 +9,11 @@ import pytest
 
 from caves_dagster.decision import (
     FIRST_BACK_OFF,
+    FIRST_BACK_OFF_BLAMELESS,
     HEARTBEAT_MAX_AGE,
     LONGEST_BACK_OFF,
     START_MAX_AGE,
+    Failure,
     Gate,
     RunFacts,
     gate,
@@ -28,15 +30,15 @@ def run(
     return RunFacts(run_id, status, NOW - changed, None if heartbeat is None else NOW - heartbeat)
 
 
-def failures(count: int, changed: float) -> list[RunFacts]:
+def failures(count: int, changed: float, failure: Failure = "own") -> list[RunFacts]:
     """Failed runs, newest first, the newest `changed` seconds ago."""
-    return [run("FAILURE", changed + 1000 * index) for index in range(count)]
+    return [replace(run("FAILURE", changed + 1000 * index), failure=failure) for index in range(count)]
 
 
-def wait_after(count: int) -> float:
+def wait_after(count: int, failure: Failure = "own") -> float:
     """Seconds that nothing is launched after so many failures in a row, to the second."""
     seconds = 0
-    while gate(failures(count, seconds), NOW).reason:
+    while gate(failures(count, seconds, failure), NOW).reason:
         seconds += 1
     return float(seconds)
 
@@ -130,6 +132,21 @@ def test_every_dead_run_is_told_beside_one_that_lives() -> None:
     assert verdict.dead == ("dead-1", "dead-2")
 
 
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_a_run_whose_process_is_seen_to_be_gone_is_dead_at_once(status: str) -> None:
+    gone = replace(run(status, 1, 1), gone=True)
+    assert gate([gone], NOW) == Gate("", dead=("0123456789ab",))
+
+
+def test_a_queued_run_has_no_process_to_be_gone() -> None:
+    assert gate([replace(run("QUEUED", 1), gone=True)], NOW).dead == ()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "CANCELED"])
+def test_a_run_that_has_ended_may_have_no_process(status: str) -> None:
+    assert gate([replace(run(status, 3600), gone=True)], NOW).dead == ()
+
+
 # --- landing goes on
 
 
@@ -168,6 +185,30 @@ def test_the_wait_doubles_with_each_failure_up_to_a_limit() -> None:
     for shorter, longer in pairwise(waits):
         assert longer == min(2 * shorter, LONGEST_BACK_OFF)
     assert waits[-1] == LONGEST_BACK_OFF
+
+
+@pytest.mark.parametrize("failure", ["killed", "away"])
+def test_a_run_that_was_killed_or_found_the_outside_away_makes_way_almost_at_once(failure: Failure) -> None:
+    assert gate(failures(1, 0, failure), NOW).reason
+    assert gate(failures(1, FIRST_BACK_OFF_BLAMELESS, failure), NOW) == OPEN
+    assert wait_after(1, failure) + wait_after(2, failure) < FIRST_BACK_OFF
+
+
+@pytest.mark.parametrize("failure", ["killed", "away"])
+def test_a_run_that_dies_every_time_waits_longer_each_time_too(failure: Failure) -> None:
+    waits = [wait_after(count, failure) for count in range(1, 11)]
+    for shorter, longer in pairwise(waits):
+        assert longer == min(2 * shorter, LONGEST_BACK_OFF)
+    assert waits[-1] == LONGEST_BACK_OFF
+
+
+def test_failures_before_a_killed_run_count_but_only_as_a_killed_one_does() -> None:
+    runs = [*failures(1, 3, "killed"), *failures(2, 60)]
+    assert gate(runs, NOW).reason == "Waiting another 1 s, because the last 3 runs failed (killed)."
+
+
+def test_the_wait_says_that_something_was_away() -> None:
+    assert gate(failures(2, 0, "away"), NOW).reason.endswith("(the broker or the warehouse was away).")
 
 
 def test_the_wait_counts_from_the_newest_failure() -> None:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from caves_dagster.assets.transformation import transform
-from caves_dagster.decision import FIRST_BACK_OFF, HEARTBEAT_MAX_AGE
+from caves_dagster.decision import FIRST_BACK_OFF, FIRST_BACK_OFF_BLAMELESS, HEARTBEAT_MAX_AGE, START_GRACE
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import TopicNotFound
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
-from caves_dagster.resources import HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG
+from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
+from caves_dagster.run_process import is_gone, this_process
 from caves_dagster.sensors import OBSERVE_SECONDS, Clients
 from caves_dagster.settings import Settings, SnowflakeSettings
 from caves_dagster.warehouse.connection import Row, Warehouse
-from caves_dagster_tests.conftest import Caves, _caves
-from caves_dagster_tests.ingest.accounting import ingest, make_topic
+from caves_dagster_tests.brokers import EmbeddedBroker
+from caves_dagster_tests.conftest import Caves, caves_on
+from caves_dagster_tests.ingest.accounting import ingest
 
 JOB = "caves_pipeline"
 STATUS = dg.DagsterRunStatus
@@ -77,9 +84,13 @@ class Sensors:
     def stream(self) -> SensorExecutionData:
         return self.tick("stream")
 
-    def run(self, status: dg.DagsterRunStatus, heartbeat_age: float | None = None) -> dg.DagsterRun:
+    def run(
+        self, status: dg.DagsterRunStatus, heartbeat_age: float | None = None, failure: str = "own"
+    ) -> dg.DagsterRun:
         """A run of the pipeline in some state, its heart beaten so many seconds ago."""
-        tags = {} if heartbeat_age is None else {HEARTBEAT_TAG: f"{time.time() - heartbeat_age:.0f}"}
+        tags = {FAILURE_TAG: failure} if status is STATUS.FAILURE and failure else {}
+        if heartbeat_age is not None:
+            tags[HEARTBEAT_TAG] = f"{time.time() - heartbeat_age:.0f}"
         run: dg.DagsterRun = create_run_for_test(self.instance, job_name=JOB, status=status, tags=tags)
         return run
 
@@ -280,6 +291,96 @@ def test_a_run_whose_heart_stopped_is_reported_failed_and_another_is_launched(
     assert launched(sensors.kafka()) == 1
 
 
+def test_a_run_whose_process_was_killed_is_reported_failed_at_once_and_another_is_launched(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caves.publish(caves.events(5))
+    child = subprocess.Popen([sys.executable, "-c", _TELLS_ITSELF], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    process = child.stdout.readline().strip()
+    run = sensors.run(STATUS.STARTED, heartbeat_age=1)
+    sensors.instance.add_run_tags(run.run_id, {PROCESS_TAG: process})
+    assert "is started" in (sensors.kafka().skip_message or "")
+    child.kill()  # and not waited for: the code server may not have noticed yet either
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+    sensors.kafka()
+
+    child.communicate()
+    found = sensors.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.FAILURE
+    said = [event.message for event in sensors.instance.all_logs(run.run_id)]
+    assert any("it ended without a word" in message for message in said), said
+    later = time.time() + FIRST_BACK_OFF_BLAMELESS + 1
+    clock = SimpleNamespace(time=lambda: later, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    assert launched(sensors.kafka()) == 1
+    found = sensors.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.tags[FAILURE_TAG] == "killed"
+
+
+_TELLS_ITSELF = """
+import time
+from caves_dagster.run_process import is_gone, this_process
+print(this_process(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_run_on_another_machine_is_judged_by_its_heartbeat(caves: Caves, sensors: Sensors) -> None:
+    _, pid, created = this_process().split()
+    for process in (f"elsewhere {int(pid) + 1} {created}", "not a process"):
+        run = sensors.run(STATUS.STARTED, heartbeat_age=HEARTBEAT_MAX_AGE - 10)
+        sensors.instance.add_run_tags(run.run_id, {PROCESS_TAG: process})
+        assert "is started" in (sensors.kafka().skip_message or "")
+
+
+def test_a_process_id_that_belongs_to_another_process_by_now_is_nobody_s() -> None:
+    machine, pid, created = this_process().split()
+    assert not is_gone(f"{machine} {pid} {created}")
+    assert is_gone(f"{machine} {pid} {float(created) - 60:.2f}")
+
+
+def test_a_run_that_the_daemon_was_killed_over_before_it_launched_it_is_dead(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = sensors.run(STATUS.STARTING)
+    sensors.instance.add_run_tags(
+        run.run_id, {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})}
+    )
+    assert "is starting" in (sensors.kafka().skip_message or ""), "it is given a moment"
+    later = time.time() + START_GRACE + 1
+    clock = SimpleNamespace(time=lambda: later, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    sensors.kafka()
+    found = sensors.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.FAILURE
+
+
+@pytest.mark.parametrize("away", ["kafka", "snowflake"])
+def test_a_run_that_failed_since_something_was_away_is_told_from_one_that_failed_of_itself(
+    caves: Caves, sensors: Sensors, away: str
+) -> None:
+    nowhere: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": f"127.0.0.1:{ports.any_free('127.0.0.1')}", "timeout_seconds": 2.0},
+        "snowflake": {"database": "NOT_SET_UP"},
+    }
+    settings = caves.settings.model_copy(
+        update={away: getattr(caves.settings, away).model_copy(update=nowhere[away])}
+    )
+    job = build_definitions(settings).resolve_job_def(JOB)
+    result = job.execute_in_process(instance=sensors.instance, raise_on_error=False)
+    assert not result.success
+    sensors.kafka()
+    run = sensors.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[FAILURE_TAG] == {"kafka": "away", "snowflake": "own"}[away]
+
+
 def test_after_failures_the_sensors_wait_longer_and_longer(
     caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,7 +546,8 @@ def test_servers_that_come_back_are_used_again_without_a_restart_of_the_daemon(
     tmp_path: Any, make: Make, request: pytest.FixtureRequest
 ) -> None:
     with running_platform(tmp_path / "home") as platform:
-        for caves in _caves(platform, request.node.name):
+        broker = EmbeddedBroker(platform)
+        with caves_on(platform, broker, request.node.name) as caves:
             quick = {"login_timeout": 2, "network_timeout": 2}
             settings = caves.settings.model_copy(
                 update={
@@ -462,6 +564,6 @@ def test_servers_that_come_back_are_used_again_without_a_restart_of_the_daemon(
                 assert "cannot be reached" in (data.skip_message or "")
             Platform(platform.home).start()
             assert sensors.stream().skip_message == "No stream holds rows."
-            make_topic(caves)  # the embedded broker forgets all topics
+            broker.make_topic(caves.shop.topic)  # the embedded broker forgets all topics
             caves.publish(caves.events(3))
             assert launched(sensors.kafka()) == 1

@@ -79,6 +79,8 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
         "client.id": "caves_dagster",
         "log_level": 2,
         "logger": _quiet,
+        # librdkafka's own 10 s would be waited for by everything that follows a broker's restart.
+        "reconnect.backoff.max.ms": 1000,
         "socket.connection.setup.timeout.ms": max(1000, int(kafka.timeout_seconds * 1000)),
     }
     if kafka.sasl_mechanism and kafka.sasl_password:

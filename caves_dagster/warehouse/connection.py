@@ -13,6 +13,7 @@ from typing import Any
 
 import snowflake.connector
 from snowflake.connector import errors as connector_errors
+from snowflake.connector.backoff_policies import exponential_backoff
 
 from caves_dagster.errors import (
     CavesError,
@@ -34,6 +35,8 @@ Row = dict[str, Any]
 _LOCKED = {625}
 _MISSING = {2003, 2043, 90105, 90106}
 _SIGN_IN = {390100, 390101, 390102, 390144}
+# Its own policy waits up to 16 s, which a warehouse that is back would have to wait for too.
+_backoff = exponential_backoff(cap=3)
 # No connection; a session or a token that expired.
 _LOST = {250001, 390111, 390112, 390114}
 
@@ -47,6 +50,7 @@ def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
         "database": settings.database,
         "login_timeout": settings.login_timeout,
         "network_timeout": settings.network_timeout,
+        "backoff_policy": _backoff,
         "application": "caves_dagster",
         # A connect would otherwise ask the cloud providers' metadata services where it runs, for up to 5 s.
         "platform_detection_timeout_seconds": 0.0,
