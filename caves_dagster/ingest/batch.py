@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.reader import KafkaMessage, Read
@@ -18,8 +18,16 @@ from caves_dagster.shop import Contract, InvalidEvent
 
 # Years 1970 to 2199: a producer may stamp a record with any number.
 _MAX_TIMESTAMP_MS = 7_258_118_400_000
+_CLASS_LENGTH = 50
 _REASON_LENGTH = 2000
 _PATH_LENGTH = 1000
+
+
+class Origin(NamedTuple):
+    """Where a row comes from: the message, and the batch that read it."""
+
+    message: KafkaMessage
+    batch_id: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,11 @@ class Batch:
     def skipped(self) -> int:
         """Offsets without a record."""
         return self.offsets - len(self.rows) - len(self.dead)
+
+    @property
+    def origins(self) -> list[Origin]:
+        """Where each row comes from."""
+        return [Origin(message, self.batch_id) for message in self.messages]
 
     def refuse(self, reasons: Mapping[int, str]) -> None:
         """Turn rows that the warehouse will not load into dead letters of class LANDING.
@@ -116,59 +129,71 @@ def write(batch: Batch, contract: Contract, folder: Path) -> None:
     batch.row_file = batch.dead_file = None
     if batch.rows:
         batch.row_file = folder / f"{stem}.parquet"
-        write_rows(batch, contract, batch.row_file)
+        write_rows(contract, batch.rows, batch.origins, batch.ingested_at, batch.row_file)
     if batch.dead:
         batch.dead_file = folder / f"{stem}-dead.parquet"
-        write_dead_letters(batch, batch.dead_file)
+        write_dead_letters(batch.dead, batch.batch_id, batch.ingested_at, batch.dead_file)
 
 
-def write_rows(batch: Batch, contract: Contract, path: Path, indices: Sequence[int] | None = None) -> int:
-    """Write the rows (or those at `indices`) as a Parquet file; returns how many."""
+def write_rows(
+    contract: Contract,
+    rows: Sequence[tuple[Any, ...]],
+    origins: Sequence[Origin],
+    ingested_at: datetime,
+    path: Path,
+) -> None:
+    """Write rows of the contract, `rows[i]` made of `origins[i]`, as a Parquet file."""
     import pyarrow as pa
 
-    chosen = range(len(batch.rows)) if indices is None else indices
-    rows = [batch.rows[index] for index in chosen]
     values = zip(*rows, strict=True) if rows else ((),) * len(contract.columns)
     columns = {
         name: pa.array(column, getattr(pa, kind)())
         for (name, kind), column in zip(contract.columns.items(), values, strict=True)
     }
-    _write(columns, batch, [batch.messages[index] for index in chosen], path)
-    return len(rows)
+    _write(columns, origins, ingested_at, path)
 
 
-def write_dead_letters(batch: Batch, path: Path) -> int:
-    """Write the dead letters as a Parquet file, bytes in base64; returns how many."""
+def write_dead_letters(
+    letters: Sequence[DeadLetter], batch_id: str, ingested_at: datetime, path: Path
+) -> None:
+    """Write dead letters as a Parquet file, bytes in base64."""
     import pyarrow as pa
 
-    letters = batch.dead
     columns = {
         "DEAD_LETTER_ID": pa.array([str(uuid.uuid4()) for _ in letters], pa.string()),
         "VALUE": pa.array([_base64(letter.message.value) for letter in letters], pa.large_string()),
         "MESSAGE_KEY": pa.array([_base64(letter.message.key) for letter in letters], pa.large_string()),
         "HEADERS": pa.array([_headers(letter.message) for letter in letters], pa.string()),
-        "FAILURE_CLASS": pa.array([letter.failure_class for letter in letters], pa.string()),
-        "FAILURE_REASON": pa.array([_text(letter.reason, _REASON_LENGTH) for letter in letters], pa.string()),
-        "FAILURE_PATH": pa.array([_text(letter.path, _PATH_LENGTH) for letter in letters], pa.string()),
+        **failure_columns(letters),
         "ATTEMPTS": pa.array([1] * len(letters), pa.int64()),
     }
-    _write(columns, batch, [letter.message for letter in letters], path)
-    return len(letters)
+    _write(columns, [Origin(letter.message, batch_id) for letter in letters], ingested_at, path)
 
 
-def _write(columns: dict[str, Any], batch: Batch, messages: list[KafkaMessage], path: Path) -> None:
+def failure_columns(letters: Sequence[DeadLetter]) -> dict[str, Any]:
+    """Why each of them is dead, cut to the columns' lengths, as Arrow arrays by column."""
+    import pyarrow as pa
+
+    return {
+        "FAILURE_CLASS": pa.array([_text(one.failure_class, _CLASS_LENGTH) for one in letters], pa.string()),
+        "FAILURE_REASON": pa.array([_text(one.reason, _REASON_LENGTH) for one in letters], pa.string()),
+        "FAILURE_PATH": pa.array([_text(one.path, _PATH_LENGTH) for one in letters], pa.string()),
+    }
+
+
+def _write(columns: dict[str, Any], origins: Sequence[Origin], ingested_at: datetime, path: Path) -> None:
     """Add where the records came from, and write the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    count = len(messages)
+    messages = [origin.message for origin in origins]
     columns |= {
-        "INGESTION_TIME": pa.array([batch.ingested_at.isoformat()] * count, pa.string()),
+        "INGESTION_TIME": pa.array([ingested_at.isoformat()] * len(origins), pa.string()),
         "KAFKA_TOPIC": pa.array([message.topic for message in messages], pa.string()),
         "KAFKA_PARTITION": pa.array([message.partition for message in messages], pa.int64()),
         "KAFKA_OFFSET": pa.array([message.offset for message in messages], pa.int64()),
         "KAFKA_TIMESTAMP": _timestamps([message.timestamp_ms for message in messages]),
-        "BATCH_ID": pa.array([batch.batch_id] * count, pa.string()),
+        "BATCH_ID": pa.array([origin.batch_id for origin in origins], pa.string()),
     }
     pq.write_table(pa.table(columns), path)
 

@@ -94,6 +94,7 @@ class Ingestion:
         self._run_id = run_id
         self._on_batch = on_batch
         self._progressed = time.monotonic()
+        self._unanswered: Batch | None = None
 
     def run(self, patience_seconds: float = 120.0) -> IngestReport:
         """Land everything up to the topic's present end.
@@ -116,6 +117,7 @@ class Ingestion:
         ):
             with attempt:
                 plan = self.plan()
+                self._settle(report, began)
                 if not report.batches:
                     report.lag_before = plan.lag
                 self._carry_out(plan, report, began)
@@ -192,8 +194,17 @@ class Ingestion:
             )
 
     def _land(self, batch: Batch, landing: Landing) -> Batch:
+        self._unanswered = batch
         self._lander.land(batch, landing)
+        self._unanswered = None
         return batch
+
+    def _settle(self, report: IngestReport, began: float) -> None:
+        """Count the batch whose COMMIT took place although its answer was lost."""
+        batch = self._unanswered
+        if batch is not None and self._lander.has_landed(batch.batch_id):
+            self._done(batch, report, began)
+        self._unanswered = None
 
     def _done(self, batch: Batch, report: IngestReport, began: float) -> None:
         self._progressed = time.monotonic()
@@ -219,7 +230,7 @@ class Ingestion:
     def _sweep(self) -> None:
         """Tidy the stage; what has landed has landed, whatever becomes of that."""
         try:
-            self._lander.sweep()
+            self._lander.stage.sweep()
         except CavesError as error:
             log.warning("Sweeping the stage failed: %s", error)
 
