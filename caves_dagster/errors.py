@@ -14,6 +14,8 @@ CavesError                  what went wrong, the value, the remedy
 ├── StatementFailed         the warehouse refused a statement
 ├── DeliveryFailed          the producer could not deliver every event
 ├── LandingRefused          the warehouse refused a batch's data
+├── SourceRefused           a batch source is missing, or holds what its table does not take
+├── NotConfirmed            something that deletes rows was not confirmed
 └── PlatformError           the embedded platform could not do what was asked
 """
 
@@ -93,6 +95,14 @@ class DeliveryFailed(CavesError):
 
 class LandingRefused(CavesError):
     """The warehouse refused the data of a batch (not a connection or lock failure)."""
+
+
+class NotConfirmed(CavesError):
+    """Something that deletes rows was asked for without the words that confirm it."""
+
+
+class SourceRefused(CavesError):
+    """A batch source (SQLite, CSV, JSON lines) is missing or holds what cannot be taken; nothing was."""
 
 
 class PlatformError(CavesError):

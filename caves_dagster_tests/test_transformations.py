@@ -6,9 +6,9 @@ import json
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,17 @@ from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster.warehouse.scripts import transformation_sql
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.raw_rows import NOON, Feed, RawRow, consume_all, insert_raw
+from caves_dagster_tests.versions import (
+    PRODUCED,
+    STAGED,
+    event_time,
+    expected_production,
+    in_order,
+    rows_of,
+    split,
+    versions,
+)
 
-_LOAD_TIMES = {"STAGED_AT", "LOADED_AT", "UPDATED_AT"}
-_PRODUCED = ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY", "PRODUCTION.INVENTORY_CURRENT")
-_STAGED = ("STAGING.STG_ORDERS", "STAGING.STG_INVENTORY_ADJUSTMENTS")
 _STREAMS = (
     "RAW_DATA.STREAM_RAW_EVENTS",
     "STAGING.STREAM_STG_ORDERS",
@@ -35,13 +42,6 @@ _STREAMS = (
 
 _at = datetime.fromisoformat
 """A moment without a zone, as TIMESTAMP_NTZ is read."""
-
-
-def _rows(caves: Caves, table: str, load_times: bool = False) -> list[dict[str, Any]]:
-    """A table's rows in an order of their own, load times left out."""
-    rows = caves.warehouse.query(f"SELECT * FROM {table}")
-    kept = [{k: v for k, v in row.items() if load_times or k not in _LOAD_TIMES} for row in rows]
-    return sorted(kept, key=repr)
 
 
 def _move(caves: Caves, rows: Sequence[RawRow]) -> dict[str, int]:
@@ -256,11 +256,11 @@ def test_whatever_a_row_of_raw_holds_the_streams_are_drained(caves: Caves) -> No
     _move(caves, rows)
 
     assert [caves.count(stream) for stream in _STREAMS] == [0, 0, 0, 0]
-    assert [caves.count(table) for table in _STAGED] == [len(rows) / 2] * 2
+    assert [caves.count(table) for table in STAGED] == [len(rows) / 2] * 2
     for table, expected in expected_production(good.rows).items():
-        found = [row for row in _rows(caves, table) if row["KAFKA_OFFSET"] >= 100_000]
+        found = [row for row in rows_of(caves, table) if row["KAFKA_OFFSET"] >= 100_000]
         assert found == sorted(expected, key=repr)
-    others = [row for row in _rows(caves, "PRODUCTION.ORDERS") if row["KAFKA_OFFSET"] < 100_000]
+    others = [row for row in rows_of(caves, "PRODUCTION.ORDERS") if row["KAFKA_OFFSET"] < 100_000]
     keyed = {row["ORDER_LINE_ID"]: row for row in others if row["ORDER_LINE_ID"] == row["KAFKA_OFFSET"]}
     by_value = dict(zip(_VALUES, (keyed[key] for key in sorted(keyed)), strict=True))
     assert {name for name, row in by_value.items() if row["EVENT_TIME"]} == set()
@@ -297,139 +297,8 @@ def test_a_text_that_is_too_long_is_cut_to_its_column_and_raw_keeps_it(caves: Ca
 # --- which version wins ---
 
 
-def _naive(moment: datetime | None) -> datetime:
-    return _at("1970-01-01 00:00") if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _event_time(row: RawRow) -> datetime:
-    return _naive(datetime.fromisoformat(row.event["timestamp"]))
-
-
-def _version(row: RawRow) -> tuple[Any, ...]:
-    return (_event_time(row), _naive(row.recorded), row.topic, row.partition, row.offset)
-
-
-def _winners(rows: Iterable[RawRow], key: Callable[[RawRow], Any]) -> dict[Any, RawRow]:
-    found: dict[Any, RawRow] = {}
-    for row in rows:
-        if key(row) not in found or _version(row) > _version(found[key(row)]):
-            found[key(row)] = row
-    return found
-
-
-def _position(row: RawRow) -> dict[str, Any]:
-    return {
-        "KAFKA_TOPIC": row.topic,
-        "KAFKA_PARTITION": row.partition,
-        "KAFKA_OFFSET": row.offset,
-        "KAFKA_TIMESTAMP": _naive(row.recorded) if row.recorded else None,
-    }
-
-
-def expected_production(rows: Sequence[RawRow]) -> dict[str, list[dict[str, Any]]]:
-    """What PRODUCTION has to hold, worked out in Python; load times left out."""
-    orders = _winners(
-        (r for r in rows if r.event_type == "ORDER_CREATED"), lambda r: r.event["order_line_id"]
-    )
-    movements = [r for r in rows if r.event_type == "INVENTORY_ADJUSTED"]
-    history = _winners(movements, lambda r: r.event["adjustment_id"])
-    credible = [r for r in movements if _event_time(r) <= _naive(r.ingested) + timedelta(days=1)]
-    current = _winners(credible, lambda r: (r.event["product_id"], r.event["warehouse"]))
-    return {
-        "PRODUCTION.ORDERS": [
-            {
-                "ORDER_LINE_ID": key,
-                "CUSTOMER_ID": row.event["customer_id"],
-                "PRODUCT_ID": row.event["product_id"],
-                "PRODUCT_NAME": row.event["product_name"],
-                "PRODUCT_CATEGORY": row.event["category"],
-                "QUANTITY": row.event["quantity"],
-                "UNIT_PRICE": Decimal(str(row.event["unit_price"])).quantize(Decimal("0.01")),
-                "DISCOUNT": Decimal(str(row.event["discount"])).quantize(Decimal("0.0001")),
-                "TOTAL_AMOUNT": Decimal(str(row.event["total_price"])).quantize(Decimal("0.01")),
-                "BOTTLE_SIZE_LITERS": Decimal(str(row.event["bottle_size_liters"])).quantize(
-                    Decimal("0.001")
-                ),
-                "SALES_CHANNEL": row.event["sales_channel"],
-                "EVENT_TIME": _event_time(row),
-                "ORDER_DATE": _event_time(row).date(),
-                **_position(row),
-            }
-            for key, row in orders.items()
-        ],
-        "PRODUCTION.INVENTORY_HISTORY": [
-            {
-                "ADJUSTMENT_ID": key,
-                "PRODUCT_ID": row.event["product_id"],
-                "PRODUCT_NAME": row.event["product_name"],
-                "PRODUCT_CATEGORY": row.event["category"],
-                "WAREHOUSE_LOCATION": row.event["warehouse"],
-                "ADJUSTMENT_TYPE": row.event["adjustment_type"],
-                "QUANTITY_CHANGE": row.event["quantity_change"],
-                "STOCK_LEVEL": row.event["stock_level"],
-                "EVENT_TIME": _event_time(row),
-                **_position(row),
-            }
-            for key, row in history.items()
-        ],
-        "PRODUCTION.INVENTORY_CURRENT": [
-            {
-                "PRODUCT_ID": product,
-                "PRODUCT_NAME": row.event["product_name"],
-                "PRODUCT_CATEGORY": row.event["category"],
-                "WAREHOUSE_LOCATION": warehouse,
-                "CURRENT_STOCK_LEVEL": row.event["stock_level"],
-                "LAST_ADJUSTMENT_ID": row.event["adjustment_id"],
-                "LAST_MOVEMENT_AT": _event_time(row),
-                **_position(row),
-            }
-            for (product, warehouse), row in current.items()
-        ],
-    }
-
-
 def _production(caves: Caves) -> dict[str, list[dict[str, Any]]]:
-    return {table: _rows(caves, table) for table in _PRODUCED}
-
-
-def _in_order(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    return {table: sorted(rows, key=repr) for table, rows in tables.items()}
-
-
-def _versions(chance: random.Random) -> list[RawRow]:
-    """Few keys, many versions of each, event times and record times that often tie."""
-    feed = Feed()
-    for _ in range(60):
-        minute = chance.choice([0, 1, 1, 2, 3])
-        offset = chance.choice(["Z", "+00:00"])
-        where = {
-            "partition": chance.randrange(3),
-            "topic": chance.choice(["sales_events", "sales_events", "sales_events_2"]),
-            "recorded": chance.choice([None, NOON, NOON, NOON + timedelta(milliseconds=1)]),
-            "ingested": NOON + timedelta(seconds=chance.randrange(100)),
-        }
-        timestamp = f"2026-07-28T11:0{minute}:00{offset}"
-        product = chance.choice([1015, 1016])
-        if chance.random() < 0.5:
-            feed.order(
-                chance.randrange(1, 7), where, product_id=product, quantity=feed.offset + 1,
-                total_price=round(feed.offset * 1.37, 2), customer_id=feed.offset + 1, timestamp=timestamp,
-            )  # fmt: skip
-        else:
-            ahead = chance.choice([timestamp] * 6 + ["2026-07-29T12:00:00+00:00", "2026-07-30T12:00:00Z"])
-            feed.adjustment(
-                chance.randrange(1, 9), where, product_id=product, stock_level=feed.offset,
-                quantity_change=feed.offset + 1, warehouse=chance.choice(["Lyon", "Nîmes"]), timestamp=ahead,
-            )  # fmt: skip
-    return feed.rows
-
-
-def _split(chance: random.Random, rows: list[RawRow], count: int) -> list[list[RawRow]]:
-    """The rows in any order, some of them repeated, in `count` batches, of which some are empty."""
-    shuffled = rows + chance.sample(rows, len(rows) // 5)
-    chance.shuffle(shuffled)
-    borders = sorted(chance.choices(range(len(shuffled) + 1), k=count - 1))
-    return [shuffled[begin:end] for begin, end in zip([0, *borders], [*borders, len(shuffled)], strict=True)]
+    return {table: rows_of(caves, table) for table in PRODUCED}
 
 
 def _shifted(row: RawRow, by: int) -> RawRow:
@@ -441,16 +310,16 @@ def _shifted(row: RawRow, by: int) -> RawRow:
 def test_every_order_of_arrival_and_every_split_gives_the_same_rows(caves: Caves) -> None:
     """Thirty permutations of each of two sets, side by side with keys of their own: one wait for all."""
     chance = random.Random(1)
-    sets = [_versions(chance), _versions(chance)]
+    sets = [versions(chance), versions(chance)]
     permutations = [
-        _split(chance, [_shifted(row, by=1000 * number) for row in sets[number % 2]], count=5)
+        split(chance, [_shifted(row, by=1000 * number) for row in sets[number % 2]], count=5)
         for number in range(60)
     ]
     for batches in zip(*permutations, strict=True):
         _move(caves, [row for batch in batches for row in batch])
 
     expected = expected_production([row for batches in permutations for batch in batches for row in batch])
-    assert _production(caves) == _in_order(expected)
+    assert _production(caves) == in_order(expected)
     assert all(found and len(found) % 30 == 0 for found in expected.values())
 
 
@@ -548,24 +417,24 @@ def _pass_the_tables(caves: Caves) -> int:
 
 
 def test_rows_that_pass_twice_change_nothing_and_a_rebuild_gives_the_same(caves: Caves) -> None:
-    rows = _versions(random.Random(7))
+    rows = versions(random.Random(7))
     _move(caves, rows)
-    everything = (*_STAGED, *_PRODUCED)
-    before = {table: _rows(caves, table, load_times=True) for table in everything}
+    everything = (*STAGED, *PRODUCED)
+    before = {table: rows_of(caves, table, load_times=True) for table in everything}
 
     assert _pass_the_tables(caves) == 0
-    assert {table: _rows(caves, table, load_times=True) for table in everything} == before
+    assert {table: rows_of(caves, table, load_times=True) for table in everything} == before
     assert sum(consume_all(caves.warehouse, caves.shop).values()) == 0
 
     # Landed a second time, as after a rewind: nothing but the raw table grows.
     changed = _move(caves, rows)
     assert (sum(changed.values()), caves.count("RAW_DATA.RAW_EVENTS_STREAM")) == (0, 2 * len(rows))
-    assert {table: _rows(caves, table, load_times=True) for table in everything} == before
+    assert {table: rows_of(caves, table, load_times=True) for table in everything} == before
 
     for table in everything:
         caves.warehouse.execute(f"DELETE FROM {table}")
     assert _pass_the_tables(caves) > 0
-    assert _production(caves) == _in_order(expected_production(rows))
+    assert _production(caves) == in_order(expected_production(rows))
 
 
 def test_the_first_load_time_of_a_line_stays_when_it_changes(caves: Caves) -> None:
@@ -602,7 +471,7 @@ def test_a_failure_in_the_second_table_undoes_the_first_and_leaves_the_stream(
     with pytest.raises(StatementFailed):
         transform(caves.warehouse, replace(caves.shop, sql=tmp_path), step)
 
-    assert [caves.count(table) for table in _STAGED] == [0, 0]
+    assert [caves.count(table) for table in STAGED] == [0, 0]
     assert [caves.count(stream) for stream in _STREAMS] == [3, 0, 0, 0]
     assert set(transform(caves.warehouse, caves.shop, step).values()) == {2, 1}
     assert [caves.count(stream) for stream in _STREAMS] == [0, 2, 1, 1]
@@ -641,7 +510,7 @@ def test_two_consumers_at_once_double_nothing_and_both_end(caves: Caves) -> None
     assert not any(thread.is_alive() for thread in threads)
     consume_all(caves.warehouse, caves.shop)  # what one staged after the other had looked
     assert [caves.count(stream) for stream in _STREAMS] == [0, 0, 0, 0]
-    assert [caves.count(table) for table in (*_STAGED, *_PRODUCED)] == [300, 200, 300, 200, 1]
+    assert [caves.count(table) for table in (*STAGED, *PRODUCED)] == [300, 200, 300, 200, 1]
     assert (totals["STAGING.STG_ORDERS"], totals["STAGING.STG_INVENTORY_ADJUSTMENTS"]) == (300, 200)
 
 
@@ -673,7 +542,7 @@ def test_the_views_give_the_figures_that_decimals_give(caves: Caves) -> None:
     by_wine: dict[tuple[str, str], list[tuple[int, Decimal]]] = defaultdict(list)
     for row in orders:
         amount = Decimal(str(row.event["total_price"]))
-        by_day[_event_time(row).date()].append(amount)
+        by_day[event_time(row).date()].append(amount)
         by_wine[row.event["product_name"], row.event["category"]].append((row.event["quantity"], amount))
 
     assert caves.warehouse.query("SELECT * FROM ANALYTICS.DAILY_SALES") == [

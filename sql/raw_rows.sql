@@ -57,3 +57,11 @@ NOT EXISTS (
             AND s.KAFKA_OFFSET = r.KAFKA_OFFSET
     )
 {%- endmacro %}
+
+{# One of the copies of a record that was landed twice: the one that came first, whether they pass together or not. #}
+{% macro first_copy() -%}
+QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY r.EVENT_ID, r.KAFKA_TOPIC, r.KAFKA_PARTITION, r.KAFKA_OFFSET
+    ORDER BY r.INGESTION_TIME ASC, r.BATCH_ID ASC
+) = 1
+{%- endmacro %}

@@ -15,11 +15,11 @@ from tenacity import (
 )
 
 from caves_dagster.assets.description import one, sample, table_spec
-from caves_dagster.errors import RetryableError, WriteConflict
+from caves_dagster.errors import RetryableError
 from caves_dagster.shop import Shop, Transformation
-from caves_dagster.warehouse.abandoned import abort_abandoned
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import transformation_sql
+from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
     scripts = {
         table.full_name: transformation_sql(shop, step.layer, table, step.stream) for table in step.writes
     }
-    name = f"CAVES_{shop.name}_{step.stream.name}".upper()
     for attempt in Retrying(
         retry=retry_if_exception_type(RetryableError),
         wait=wait_random_exponential(multiplier=0.1, max=5),
@@ -44,16 +43,11 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,
     ):
-        with attempt:
-            try:
-                with warehouse.transaction(name):
-                    changed = {
-                        table: sum(warehouse.execute(statement) for statement in script)
-                        for table, script in scripts.items()
-                    }
-            except WriteConflict:
-                abort_abandoned(warehouse, name)
-                raise
+        with attempt, transforming(warehouse, shop):
+            changed = {
+                table: sum(warehouse.execute(statement) for statement in script)
+                for table, script in scripts.items()
+            }
     return changed
 
 

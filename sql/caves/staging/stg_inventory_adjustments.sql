@@ -1,5 +1,5 @@
 -- RAW to STAGING: adjustments, typed.
-{% from 'raw_rows.sql' import integer, is_not_in, moment, record, record_columns, text %}
+{% from 'raw_rows.sql' import first_copy, integer, is_not_in, moment, record, record_columns, text %}
 INSERT INTO STAGING.STG_INVENTORY_ADJUSTMENTS (
     ADJUSTMENT_ID, PRODUCT_ID, PRODUCT_NAME, PRODUCT_CATEGORY, WAREHOUSE_LOCATION, ADJUSTMENT_TYPE,
     QUANTITY_CHANGE, STOCK_LEVEL, EVENT_TIME,
@@ -18,4 +18,5 @@ SELECT
     {{ record() }}
 FROM {{ source }} AS r
 WHERE r.EVENT_TYPE = 'INVENTORY_ADJUSTED'
-    AND {{ is_not_in('STAGING.STG_INVENTORY_ADJUSTMENTS') }};
+    AND {{ is_not_in('STAGING.STG_INVENTORY_ADJUSTMENTS') }}
+{{ first_copy() }};

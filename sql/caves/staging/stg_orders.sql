@@ -1,5 +1,5 @@
 -- RAW to STAGING: orders, typed.
-{% from 'raw_rows.sql' import decimal, integer, is_not_in, moment, record, record_columns, text %}
+{% from 'raw_rows.sql' import decimal, first_copy, integer, is_not_in, moment, record, record_columns, text %}
 INSERT INTO STAGING.STG_ORDERS (
     ORDER_LINE_ID, CUSTOMER_ID, PRODUCT_ID, PRODUCT_NAME, PRODUCT_CATEGORY, QUANTITY, UNIT_PRICE, DISCOUNT,
     TOTAL_AMOUNT, BOTTLE_SIZE_LITERS, SALES_CHANNEL, EVENT_TIME,
@@ -21,4 +21,5 @@ SELECT
     {{ record() }}
 FROM {{ source }} AS r
 WHERE r.EVENT_TYPE = 'ORDER_CREATED'
-    AND {{ is_not_in('STAGING.STG_ORDERS') }};
+    AND {{ is_not_in('STAGING.STG_ORDERS') }}
+{{ first_copy() }};
