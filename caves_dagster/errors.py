@@ -13,6 +13,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
 ├── StatementFailed         the warehouse refused a statement
 ├── DeliveryFailed          the producer could not deliver every event
+├── AlertNotDelivered       a webhook or a mail server did not take an alert
 ├── LandingRefused          the warehouse refused a batch's data
 ├── SourceRefused           a batch source is missing, or holds what its table does not take
 ├── NotConfirmed            something that deletes rows was not confirmed
@@ -91,6 +92,10 @@ class StatementFailed(CavesError):
 
 class DeliveryFailed(CavesError):
     """At least one event was not acknowledged by the broker."""
+
+
+class AlertNotDelivered(CavesError):
+    """A webhook or a mail server did not take an alert."""
 
 
 class LandingRefused(CavesError):

@@ -9,6 +9,7 @@ the difference.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -177,6 +178,83 @@ class KafkaSettings(_Section):
         return self
 
 
+class AlertSettings(_Section):
+    """Who is told when something fails, and is over. Without any of them, the log alone."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_ALERT_")
+
+    webhook_url: SecretStr | None = Field(None, validation_alias=_names("CAVES_ALERT_WEBHOOK_URL"))
+    """Incoming webhook of Slack, or of what takes the same JSON. A secret: who knows it may post."""
+    email_to: str = Field("", validation_alias=_names("CAVES_ALERT_EMAIL_TO"))
+    """Addresses to send to, between commas."""
+    email_from: str = Field("", validation_alias=_names("CAVES_ALERT_EMAIL_FROM"))
+    """Sender's address."""
+    smtp_host: str = Field("", validation_alias=_names("CAVES_ALERT_SMTP_HOST"))
+    """Mail server."""
+    smtp_port: int = Field(587, ge=1, le=65535, validation_alias=_names("CAVES_ALERT_SMTP_PORT"))
+    """Its port; on 465 TLS from the first byte."""
+    smtp_user: str = Field("", validation_alias=_names("CAVES_ALERT_SMTP_USER"))
+    """Login name there, where it wants one."""
+    smtp_password: SecretStr | None = Field(None, validation_alias=_names("CAVES_ALERT_SMTP_PASSWORD"))
+    """Password of that login."""
+    smtp_starttls: bool = Field(True, validation_alias=_names("CAVES_ALERT_SMTP_STARTTLS"))
+    """Whether to change to TLS before anything is said."""
+    severity: Literal["ERROR", "WARN"] = Field("ERROR", validation_alias=_names("CAVES_ALERT_SEVERITY"))
+    """Least severity of a check's result, or of staleness, that is told."""
+    grace_seconds: float = Field(60.0, ge=0, validation_alias=_names("CAVES_ALERT_GRACE_SECONDS"))
+    """A failed run made good within this wakes nobody, and nothing is over before it was well so long."""
+    dagster_url: str = Field("http://127.0.0.1:3000", validation_alias=_names("CAVES_DAGSTER_URL"))
+    """Address of the Dagster UI, for links."""
+
+    @field_validator("email_to", "email_from")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for address in (one.strip() for one in value.split(",")):
+            if value and not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", address):
+                raise ValueError(f"{address!r} is not an address like albert@example.org")
+        return value
+
+    @field_validator("webhook_url", "dagster_url")
+    @classmethod
+    def _url(cls, value: SecretStr | str | None) -> SecretStr | str | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is None:
+            return None
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?", text):
+            raise ValueError("expected an address like https://host/path")
+        return value if isinstance(value, SecretStr) else text.rstrip("/")
+
+    @model_validator(mode="after")
+    def _mail_complete(self) -> AlertSettings:
+        if self.email_to and not (self.email_from and self.smtp_host):
+            raise ValueError("CAVES_ALERT_EMAIL_TO needs CAVES_ALERT_EMAIL_FROM and CAVES_ALERT_SMTP_HOST")
+        if bool(self.smtp_user) != bool(self.smtp_password):
+            raise ValueError("CAVES_ALERT_SMTP_USER and CAVES_ALERT_SMTP_PASSWORD go together")
+        if self.smtp_password and not (self.smtp_starttls or self.smtp_port == 465):
+            raise ValueError(
+                "CAVES_ALERT_SMTP_PASSWORD would travel unencrypted: set CAVES_ALERT_SMTP_STARTTLS=true, "
+                "or CAVES_ALERT_SMTP_PORT=465"
+            )
+        return self
+
+
+class FreshnessSettings(_Section):
+    """When a table counts as stale. A quiet topic does not make it so; one that nobody reads does."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_FRESHNESS_")
+
+    warn_minutes: float = Field(30.0, ge=1, validation_alias=_names("CAVES_FRESHNESS_WARN_MINUTES"))
+    """Minutes without news, or without anybody seeing that there are none, after which there is a warning."""
+    fail_minutes: float = Field(60.0, ge=1, validation_alias=_names("CAVES_FRESHNESS_FAIL_MINUTES"))
+    """Minutes after which it is stale."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> FreshnessSettings:
+        if self.warn_minutes >= self.fail_minutes:
+            raise ValueError("CAVES_FRESHNESS_WARN_MINUTES must be less than CAVES_FRESHNESS_FAIL_MINUTES")
+        return self
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -204,6 +282,10 @@ class Settings(_Section):
     """The warehouse."""
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     """The broker."""
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    """Who is told."""
+    freshness: FreshnessSettings = Field(default_factory=FreshnessSettings)
+    """When a table is stale."""
 
     _embedded: tuple[str, ...] = PrivateAttr(())
 
@@ -233,7 +315,10 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         kafka = KafkaSettings(_env_file=file)
         snowflake = SnowflakeSettings(_env_file=file)
-        settings = Settings(_env_file=file, kafka=kafka, snowflake=snowflake)
+        alerts, freshness = AlertSettings(_env_file=file), FreshnessSettings(_env_file=file)
+        settings = Settings(
+            _env_file=file, kafka=kafka, snowflake=snowflake, alerts=alerts, freshness=freshness
+        )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
     except (UnicodeDecodeError, EnvironmentSettingsError) as error:
@@ -265,6 +350,8 @@ def embedded_settings(home: Path) -> Settings:
         home=home,
         kafka=KafkaSettings.model_construct(**endpoints.kafka.model_dump()),
         snowflake=SnowflakeSettings.model_construct(**local),
+        alerts=AlertSettings.model_construct(),
+        freshness=FreshnessSettings.model_construct(),
     )
     settings._embedded = ("broker", "warehouse")
     return settings

@@ -17,6 +17,8 @@ from caves_dagster.errors import SettingsError
 from caves_dagster.settings import (
     ENDPOINTS_FILE,
     PROJECT_ROOT,
+    AlertSettings,
+    FreshnessSettings,
     KafkaSettings,
     Settings,
     SnowflakeSettings,
@@ -25,7 +27,13 @@ from caves_dagster.settings import (
     load_settings,
 )
 
-SECTIONS: tuple[type[BaseSettings], ...] = (SnowflakeSettings, KafkaSettings, Settings)
+SECTIONS: tuple[type[BaseSettings], ...] = (
+    SnowflakeSettings,
+    KafkaSettings,
+    AlertSettings,
+    FreshnessSettings,
+    Settings,
+)
 _OURS = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_", "DB_PATH")
 # A sign-in that is complete, for tests that are about something else.
 SIGNED_IN = {
@@ -294,6 +302,19 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> SettingsErro
         ("CAVES_BATCH_MAX_BYTES", "64MB"),
         ("CAVES_SENSOR_INTERVAL_SECONDS", "0"),
         ("CAVES_RUN_RETENTION_DAYS", "-1"),
+        ("CAVES_ALERT_WEBHOOK_URL", "hooks.example/T0/B0"),
+        ("CAVES_ALERT_WEBHOOK_URL", "file:///etc/passwd"),
+        ("CAVES_ALERT_WEBHOOK_URL", "https://user@hooks.example/T0"),
+        ("CAVES_ALERT_WEBHOOK_URL", "https://hooks.example/T0 B0"),
+        ("CAVES_ALERT_EMAIL_TO", "albert@example.org, marie"),
+        ("CAVES_ALERT_EMAIL_FROM", "Albert <albert@example.org>"),
+        ("CAVES_ALERT_SMTP_PORT", "smtp"),
+        ("CAVES_ALERT_SMTP_STARTTLS", "perhaps"),
+        ("CAVES_ALERT_SEVERITY", "INFO"),
+        ("CAVES_ALERT_GRACE_SECONDS", "-1"),
+        ("CAVES_DAGSTER_URL", "127.0.0.1:3000"),
+        ("CAVES_FRESHNESS_WARN_MINUTES", "0.5"),
+        ("CAVES_FRESHNESS_FAIL_MINUTES", "never"),
     ],
 )
 def test_a_malformed_value_is_named_by_its_name_in_the_environment(
@@ -356,13 +377,56 @@ def test_complete_sasl_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, KAFKA_SECURITY_PROTOCOL="SASL_SSL", **SASL).kafka.sasl_mechanism == "PLAIN"
 
 
+MAIL = {
+    "CAVES_ALERT_EMAIL_TO": "albert@example.org,marie@example.org",
+    "CAVES_ALERT_EMAIL_FROM": "dagster@example.org",
+    "CAVES_ALERT_SMTP_HOST": "mail.example",
+}
+
+
+def test_mail_may_go_to_several_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, **MAIL).alerts.email_to == "albert@example.org,marie@example.org"
+
+
+@pytest.mark.parametrize("missing", ["CAVES_ALERT_EMAIL_FROM", "CAVES_ALERT_SMTP_HOST"])
+def test_mail_without_a_sender_or_a_server_is_refused(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    assert missing in refusal(monkeypatch, **{**MAIL, missing: ""}).problem
+
+
+@pytest.mark.parametrize("lonely", ["CAVES_ALERT_SMTP_USER", "CAVES_ALERT_SMTP_PASSWORD"])
+def test_half_a_login_at_the_mail_server_is_refused(monkeypatch: pytest.MonkeyPatch, lonely: str) -> None:
+    assert "go together" in refusal(monkeypatch, **MAIL, **{lonely: "s3cr3t-word"}).problem
+
+
+def test_a_password_travels_encrypted_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    login = {"CAVES_ALERT_SMTP_USER": "caves", "CAVES_ALERT_SMTP_PASSWORD": "s3cr3t-word"}
+    plain = {**MAIL, **login, "CAVES_ALERT_SMTP_STARTTLS": "false"}
+    assert "CAVES_ALERT_SMTP_STARTTLS" in refusal(monkeypatch, **plain).problem
+    assert loaded(monkeypatch, **plain, CAVES_ALERT_SMTP_PORT="465").alerts.smtp_port == 465
+
+
+def test_a_warning_comes_before_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = refusal(monkeypatch, CAVES_FRESHNESS_WARN_MINUTES="60", CAVES_FRESHNESS_FAIL_MINUTES="60")
+    assert "CAVES_FRESHNESS_WARN_MINUTES" in error.problem
+
+
 # --- secrets
 
-SECRETS = ("SNOWFLAKE_PASSWORD", "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "KAFKA_SASL_PASSWORD")
+SECRETS = (
+    "SNOWFLAKE_PASSWORD",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    "KAFKA_SASL_PASSWORD",
+    "CAVES_ALERT_SMTP_PASSWORD",
+)
+OTHERS = {
+    "CAVES_ALERT_SMTP_USER": "caves",
+    "CAVES_ALERT_WEBHOOK_URL": "https://hooks.example/T0/s3cr3t-word",
+}
 
 
 def test_secrets_are_not_in_a_representation_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = loaded(monkeypatch, **{**SIGNED_IN, **dict.fromkeys(SECRETS, "s3cr3t-word")})
+    settings = loaded(monkeypatch, **{**SIGNED_IN, **dict.fromkeys(SECRETS, "s3cr3t-word"), **OTHERS})
+    assert settings.alerts.webhook_url == SecretStr("https://hooks.example/T0/s3cr3t-word")
     assert settings.snowflake.password == SecretStr("s3cr3t-word")
     for text in (
         repr(settings),
@@ -383,12 +447,15 @@ def test_secrets_are_not_in_a_representation_of_the_settings(monkeypatch: pytest
         {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
         {"KAFKA_SASL_MECHANISM": "GSSAPI"},
         {"CAVES_BATCH_MAX_EVENTS": "0"},
+        {"CAVES_ALERT_WEBHOOK_URL": "hooks.example/T0/s3cr3t-word"},
+        {"CAVES_ALERT_SMTP_USER": ""},
+        {"CAVES_ALERT_SMTP_STARTTLS": "false"},
     ],
 )
 def test_secrets_are_not_in_an_error_nor_in_its_traceback(
     monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
 ) -> None:
-    error = refusal(monkeypatch, **{**SIGNED_IN, **dict.fromkeys(SECRETS, "s3cr3t-word"), **wrong})
+    error = refusal(monkeypatch, **{**SIGNED_IN, **dict.fromkeys(SECRETS, "s3cr3t-word"), **OTHERS, **wrong})
     told = [str(error), repr(error), repr(error.__context__), *traceback.format_exception(error)]
     assert not [text for text in told if "s3cr3t" in text]
 
@@ -417,7 +484,7 @@ def test_env_example_lists_every_setting_and_no_other() -> None:
 
 def test_every_setting_has_a_name_in_the_environment() -> None:
     for section in SECTIONS:
-        assert section.model_fields.keys() - names(section) <= {"kafka", "snowflake"}
+        assert section.model_fields.keys() - names(section) <= {"kafka", "snowflake", "alerts", "freshness"}
 
 
 def test_env_example_explains_every_setting() -> None:
