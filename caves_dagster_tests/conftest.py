@@ -1,25 +1,37 @@
-"""A platform of the tests' own: broker and warehouse on free ports, once a test process."""
+"""A platform of the tests' own: broker and warehouse on free ports, once a test process. See `brokers.py`."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
 import hypothesis
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from caves_dagster.kafka.client import KafkaClient, client_config
+from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.kafka.producer import publish
-from caves_dagster.local.platform import Platform, running_platform
+from caves_dagster.local.apache_kafka.node import running_kafka
+from caves_dagster.local.platform import BROKER, Platform, running_platform
 from caves_dagster.settings import Settings, embedded_settings
 from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import set_up
+from caves_dagster_tests.brokers import (
+    CACHE,
+    EMBEDDED,
+    IMPATIENT,
+    PARTITIONS,
+    ApacheBroker,
+    Broker,
+    EmbeddedBroker,
+    require_kafka,
+)
 
 # No developer's setting may reach a test, and no test a developer's account.
 for _name in list(os.environ):
@@ -63,25 +75,113 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
+# --- brokers: each is started when the first test of the process asks for it, and ends with the process
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(platform: Platform) -> Broker:
+    """The platform's broker."""
+    return EmbeddedBroker(platform)
+
+
+@pytest.fixture(scope="session")
+def spare_embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Another one, for the tests that stop, kill or empty it."""
+    with running_platform(tmp_path_factory.mktemp("spare"), servers=(BROKER,)) as running:
+        yield EmbeddedBroker(running)
+
+
+@pytest.fixture(scope="session")
+def java_and_maven() -> None:
+    """Skips, or on CI fails, where there is no Java or no Maven."""
+    require_kafka(on_ci=os.environ.get("CI", "").lower() in ("true", "1"))
+
+
+@pytest.fixture(scope="session")
+def apache_broker(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real Kafka on a free port."""
+    with running_kafka(tmp_path_factory.mktemp("kafka"), settings=IMPATIENT, cache=CACHE) as node:
+        yield ApacheBroker(node)
+
+
+@pytest.fixture(scope="session")
+def spare_apache_broker(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Another one, for the tests that stop, kill or empty it."""
+    with running_kafka(tmp_path_factory.mktemp("spare_kafka"), settings=IMPATIENT, cache=CACHE) as node:
+        yield ApacheBroker(node)
+
+
 @pytest.fixture
-def caves(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Caves]:
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The test's broker: the embedded one, or each in turn where the test is marked `on_both_brokers`."""
+    found: Broker = request.getfixturevalue(f"{getattr(request, 'param', EMBEDDED)}_broker")
+    return found
+
+
+@pytest.fixture
+def spare_broker(broker: Broker, request: pytest.FixtureRequest) -> Broker:
+    """One of the same kind that the test may stop, kill and empty, running when it begins."""
+    found: Broker = request.getfixturevalue(f"spare_{broker.name}_broker")
+    found.start()
+    return found
+
+
+# --- the wine shop
+
+
+@pytest.fixture
+def caves(platform: Platform, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Caves]:
     """The wine shop with an empty database and an empty topic, both named after the test."""
-    yield from _caves(platform, request.node.name)
+    with caves_on(platform, broker, request.node.name, request.node.get_closest_marker("topic")) as caves:
+        yield caves
 
 
-def _caves(platform: Platform, name: str) -> Iterator[Caves]:
+@pytest.fixture
+def spare_caves(platform: Platform, spare_broker: Broker, request: pytest.FixtureRequest) -> Iterator[Caves]:
+    """The same on a broker that the test may stop, kill and empty."""
+    mark = request.node.get_closest_marker("topic")
+    with caves_on(platform, spare_broker, request.node.name, mark) as caves:
+        yield caves
+
+
+@contextmanager
+def caves_on(
+    platform: Platform, broker: Broker, name: str, topic: pytest.Mark | None = None
+) -> Iterator[Caves]:
+    """The wine shop on a platform's warehouse and a broker, with a topic as the mark `topic` wants it."""
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)[-60:]
     settings = embedded_settings(platform.home)
+    kafka = {
+        "topic_name": f"t_{plain}",
+        "bootstrap_servers": broker.bootstrap_servers,
+        "timeout_seconds": 5.0,
+    }
     settings = settings.model_copy(
         update={
             "snowflake": settings.snowflake.model_copy(update={"database": f"T_{plain}".upper()}),
-            "kafka": settings.kafka.model_copy(update={"topic_name": f"t_{plain}"}),
+            "kafka": settings.kafka.model_copy(update=kafka),
         }
     )
     shop = find_shop(settings, "caves")
-    # The embedded broker makes a topic of 4 partitions when it is asked for one by name.
-    AdminClient(client_config(settings.kafka)).list_topics(shop.topic, timeout=10)
+    partitions = int(topic.args[0]) if topic and topic.args else PARTITIONS
+    config = {key.replace("_", "."): str(value) for key, value in (topic.kwargs if topic else {}).items()}
+    broker.make_topic(shop.topic, partitions, **config)
     with Warehouse(settings.snowflake) as warehouse:
         set_up(warehouse, shop)
         yield Caves(settings, shop, warehouse, KafkaClient(settings.kafka))
         warehouse.execute(f"DROP DATABASE {settings.snowflake.database}")
+
+
+# --- what is told at the end
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests ran on a real Kafka, and how many without."""
+    counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            counts["real_kafka" in getattr(report, "keywords", ())][outcome] += 1
+    for on_kafka, found in counts.items():
+        said = ", ".join(f"{number} {outcome}" for outcome, number in found.items()) or "none"
+        where = "On a real Apache Kafka" if on_kafka else "Without a real Apache Kafka"
+        terminalreporter.write_line(f"{where}: {said}.")

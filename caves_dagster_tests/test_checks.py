@@ -26,7 +26,8 @@ from caves_dagster.ingest.run import Ingestion
 from caves_dagster.local.platform import Platform
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster.warehouse.scripts import render, setup_sql, statements
-from caves_dagster_tests.conftest import Caves, _caves
+from caves_dagster_tests.brokers import Broker
+from caves_dagster_tests.conftest import Caves, caves_on
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
 
 _ALL = {"offsets_accounted_for", "raw_vs_prod_counts", "duplicates"}
@@ -49,9 +50,9 @@ def _subject(outcome: Outcome, subject: str) -> Row:
 
 
 @pytest.fixture(scope="module")
-def sound(platform: Platform) -> Iterator[Caves]:
+def sound(platform: Platform, embedded_broker: Broker) -> Iterator[Caves]:
     """Events and dead letters landed in several batches and wholly consumed; PRODUCTION without keys."""
-    for caves in _caves(platform, "checks"):
+    with caves_on(platform, embedded_broker, "checks") as caves:
         for text in setup_sql(caves.shop):
             if match := re.match(r"CREATE TABLE IF NOT EXISTS (PRODUCTION\.\w+)", text):
                 caves.warehouse.execute(f"DROP TABLE {match[1]}")

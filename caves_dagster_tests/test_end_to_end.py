@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,14 @@ import pytest
 
 from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.definitions import build_definitions
-from caves_dagster.kafka.producer import publish
 from caves_dagster.local.dagster_services import dagster_services
-from caves_dagster.local.platform import running_platform
 from caves_dagster.resources import HEARTBEAT_TAG
-from caves_dagster.settings import embedded_environment, embedded_settings
-from caves_dagster.shops import find_shop
-from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
+from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.ingest.accounting import environment, require_exactly_once
 from caves_dagster_tests.local.conftest import processes_of
+
+pytestmark = on_both_brokers
 
 JOB = "caves_pipeline"
 
@@ -161,6 +156,15 @@ def test_a_run_s_heart_beats(caves: Caves, instance: dg.DagsterInstance) -> None
     assert int(began) - 1 <= float(run.tags[HEARTBEAT_TAG]) <= time.time() + 1
 
 
+def test_an_event_of_one_kind_has_every_check_evaluated(caves: Caves, instance: dg.DagsterInstance) -> None:
+    caves.publish([message for message in caves.events(60) if b"ORDER_CREATED" in (message.value or b"")][:3])
+
+    result = run_job(caves, instance)
+
+    evaluated = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
+    assert evaluated == {check.name for check in shop_checks(caves.shop)}
+
+
 # --- the daemon
 
 
@@ -192,60 +196,40 @@ def kill(process: psutil.Process) -> None:
 
 @pytest.mark.slow
 def test_the_daemon_s_sensors_carry_every_event_although_a_run_and_the_daemon_are_killed(
-    tmp_path: Path,
+    caves: Caves, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     family: list[psutil.Process] = []
-    with running_platform(home):
-        settings = embedded_settings(home)
-        shop = find_shop(settings, "caves")
-        messages = list(islice(shop.generate(1, 0.1, lambda: datetime.now(UTC)), 300))
-        # Small batches: a run takes some seconds, and can be killed between two of them.
-        environment = embedded_environment(home) | {"CAVES_BATCH_MAX_EVENTS": "5"}
-        with Warehouse(settings.snowflake) as warehouse:
-            set_up(warehouse, shop)
+    messages = caves.events(300, invalid_rate=0.1)
+    # Small batches: a run takes some seconds, and can be killed between two of them.
+    variables = environment(caves, CAVES_BATCH_MAX_EVENTS="5")
 
-            def count(table: str) -> int:
-                return int(warehouse.query(f"SELECT COUNT(*) AS N FROM {table}")[0]["N"])
+    def batches() -> int:
+        return caves.count("RAW_DATA.INGEST_BATCHES")
 
-            def produced() -> int:
-                tables = ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY", "RAW_DATA.DEAD_LETTER_EVENTS")
-                return sum(count(table) for table in tables)
+    def produced() -> int:
+        tables = ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY", "RAW_DATA.DEAD_LETTER_EVENTS")
+        return sum(caves.count(table) for table in tables)
 
-            publish(settings.kafka, shop.topic, messages[:200]).require_delivery()
-            try:
-                with dagster_services(home, environment) as (daemon,):
-                    wait_for(lambda: count("RAW_DATA.INGEST_BATCHES") >= 3, 40, "no run landed anything")
-                    (run,) = run_processes(daemon)
-                    kill(run)
-                    at_kill = count("RAW_DATA.INGEST_BATCHES")
-                    assert at_kill < 40, "the run was over before it could be killed"
-                    publish(settings.kafka, shop.topic, messages[200:]).require_delivery()
-                    # A run that has not begun to beat would count as alive for longer.
-                    wait_for(
-                        lambda: count("RAW_DATA.INGEST_BATCHES") > at_kill + 1,
-                        90,
-                        "no run after the killed one",
-                    )
-                    family += daemon.children(recursive=True)
-                    kill(daemon)
-                with dagster_services(home, environment):
-                    wait_for(lambda: produced() == 300, 150, "not everything arrived")
-            finally:
-                for process in family:
-                    kill(process)
-            stored = warehouse.query("SELECT EVENT_ID FROM RAW_DATA.RAW_EVENTS_STREAM")
-            sent = Counter(message.event_id for message in messages if message.event_id)
-            assert Counter(row["EVENT_ID"] for row in stored) == sent
-            for check in shop_checks(shop):
-                assert run_check(warehouse, shop, check).status == "PASS", check.name
+    caves.publish(messages[:200])
+    try:
+        with dagster_services(home, variables) as (daemon,):
+            wait_for(lambda: batches() >= 3, 40, "no run landed anything")
+            (run,) = run_processes(daemon)
+            kill(run)
+            at_kill = batches()
+            assert at_kill < 40, "the run was over before it could be killed"
+            caves.publish(messages[200:])
+            # A run that has not begun to beat would count as alive for longer.
+            wait_for(lambda: batches() > at_kill + 1, 90, "no run after the killed one")
+            family += daemon.children(recursive=True)
+            kill(daemon)
+        with dagster_services(home, variables):
+            wait_for(lambda: produced() == 300, 150, "not everything arrived")
+    finally:
+        for process in family:
+            kill(process)
+    require_exactly_once(caves, messages)
+    for check in shop_checks(caves.shop):
+        assert run_check(caves.warehouse, caves.shop, check).status == "PASS", check.name
     assert processes_of(home) == []
-
-
-def test_an_event_of_one_kind_has_every_check_evaluated(caves: Caves, instance: dg.DagsterInstance) -> None:
-    caves.publish([message for message in caves.events(60) if b"ORDER_CREATED" in (message.value or b"")][:3])
-
-    result = run_job(caves, instance)
-
-    evaluated = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
-    assert evaluated == {check.name for check in shop_checks(caves.shop)}

@@ -8,7 +8,10 @@ from caves_dagster.assets.transformation import transform
 from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.ingest.run import Ingestion
 from caves_dagster.shop import Message
+from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
+
+pytestmark = on_both_brokers
 
 
 def test_every_event_reaches_production_and_every_invalid_one_is_a_dead_letter(caves: Caves) -> None:

@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from caves_dagster.checks import Outcome, run_check, shop_checks
 from caves_dagster.ingest.run import Ingestion, IngestReport
-from caves_dagster.kafka.client import KafkaClient, client_config
+from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.shop import Message
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster_tests.conftest import Caves
@@ -44,6 +42,24 @@ def dead_letters(caves: Caves) -> list[Row]:
     return caves.warehouse.query(f"SELECT * FROM {DEAD_LETTERS} ORDER BY KAFKA_PARTITION, KAFKA_OFFSET")
 
 
+def gaps(caves: Caves) -> list[tuple[int, int, int | None, str]]:
+    """The recorded gaps: partition, from, to, reason."""
+    rows = caves.warehouse.query(
+        "SELECT PARTITION_ID, OFFSET_FROM, OFFSET_TO, REASON FROM RAW_DATA.INGEST_GAPS "
+        "ORDER BY FOUND_AT, PARTITION_ID"
+    )
+    return [(r["PARTITION_ID"], r["OFFSET_FROM"], r["OFFSET_TO"], r["REASON"]) for r in rows]
+
+
+def acknowledge(caves: Caves, partition: int | None = None) -> None:
+    """Somebody accepts what is known to be lost, of one partition or of all."""
+    caves.warehouse.execute(
+        "UPDATE RAW_DATA.INGEST_GAPS SET ACKNOWLEDGED_AT = CURRENT_TIMESTAMP(), ACKNOWLEDGED_BY = 'test' "
+        "WHERE PARTITION_ID = COALESCE(%(partition)s, PARTITION_ID)",
+        {"partition": partition},
+    )
+
+
 def accounted_for(caves: Caves) -> Outcome:
     """What the check `offsets_accounted_for` says."""
     (check,) = (one for one in shop_checks(caves.shop) if one.name == "offsets_accounted_for")
@@ -68,11 +84,6 @@ def require_exactly_once(caves: Caves, messages: Iterable[Message], dead: int | 
     assert int(batches["N"]) == len(sent)
     outcome = accounted_for(caves)
     assert outcome.status == "PASS", outcome.offending_keys
-
-
-def make_topic(caves: Caves) -> None:
-    """Ask the broker for the test's topic, which makes it."""
-    AdminClient(client_config(caves.settings.kafka)).list_topics(caves.shop.topic, timeout=10)
 
 
 def environment(caves: Caves, **more: str) -> dict[str, str]:

@@ -14,9 +14,13 @@ from snowflake.connector import errors as connector_errors
 
 from caves_dagster.kafka.producer import publish
 from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster_tests.brokers import on_both_brokers, until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import environment, files_on_stage, ingest, require_exactly_once
 
+pytestmark = on_both_brokers
+
+BATCHES = "RAW_DATA.INGEST_BATCHES"
 _KILLS = 8
 _SEED = 20_260_301
 
@@ -83,6 +87,12 @@ def end_open_transactions(caves: Caves) -> int:
     return len(open_ones)
 
 
+def await_landing(caves: Caves, process: subprocess.Popen[str]) -> None:
+    """Wait until one more batch has landed than now, or the process has ended."""
+    before = caves.count(BATCHES)
+    until(lambda: caves.count(BATCHES) > before or process.poll() is not None, "a batch landed")
+
+
 def test_an_ingestion_killed_again_and_again_loses_and_doubles_nothing(caves: Caves) -> None:
     """While the producer goes on, and never a clean end until the last."""
     draw = random.Random(_SEED)
@@ -100,9 +110,12 @@ def test_an_ingestion_killed_again_and_again_loses_and_doubles_nothing(caves: Ca
         while killed + ended < _KILLS:
             process, number = following, killed + ended + 1
             begin(process)
-            started = time.monotonic()
             following = worker(caves, f"killed {number}", 10)
-            time.sleep(max(0.0, draw.uniform(0.05, 1.5) - (time.monotonic() - started)))
+            if number % 2:  # soon after a landing
+                await_landing(caves, process)
+                time.sleep(draw.uniform(0.0, 0.5))
+            else:  # at any moment, however far it has come
+                time.sleep(draw.uniform(0.0, 1.5))
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
@@ -117,7 +130,7 @@ def test_an_ingestion_killed_again_and_again_loses_and_doubles_nothing(caves: Ca
             stop.set()
         producer.join()
     assert killed >= _KILLS // 2, "most ingestions ended before they could be killed"
-    before = caves.count("RAW_DATA.INGEST_BATCHES")
+    before = caves.count(BATCHES)
     ingest(caves)
     assert before > 0, "no killed ingestion had landed anything: the kills came too early"
     require_exactly_once(caves, messages)

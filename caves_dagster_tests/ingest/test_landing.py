@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from caves_dagster.kafka.client import client_config
 from caves_dagster.local.mock_cluster import _load_library
 from caves_dagster.shop import Contract, Message
 from caves_dagster.warehouse.connection import Row, Warehouse
+from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import (
     DEAD_LETTERS,
@@ -44,6 +45,8 @@ from caves_dagster_tests.ingest.accounting import (
     landed_ids,
     require_exactly_once,
 )
+
+pytestmark = on_both_brokers
 
 RAW = "RAW_DATA.RAW_EVENTS_STREAM"
 BATCHES = "RAW_DATA.INGEST_BATCHES"
@@ -245,6 +248,7 @@ def test_a_commit_whose_fate_is_unknown_neither_loses_nor_doubles(caves: Caves, 
 # --- dead letters
 
 
+@pytest.mark.topic(retention_ms=-1)  # the records are stamped with a time long ago
 def test_dead_letters_keep_every_byte_of_the_message(caves: Caves) -> None:
     everything = bytes(range(256))
     headers: list[tuple[str, str | bytes | None]] = [
@@ -268,7 +272,12 @@ def test_dead_letters_keep_every_byte_of_the_message(caves: Caves) -> None:
         )
     assert producer.flush(10) == 0
 
-    assert ingest(caves).dead == len(sent)
+    (event,) = caves.events(1)
+    producer.produce(caves.shop.topic, event.value, None, partition=0, headers=headers)
+    assert producer.flush(10) == 0
+
+    report = ingest(caves)
+    assert (report.landed, report.dead) == (1, len(sent)), "an event needs no key, and may have headers"
 
     for offset, (row, (value, key, named)) in enumerate(zip(dead_letters(caves), sent, strict=True)):
         assert (row["KAFKA_TOPIC"], row["KAFKA_PARTITION"], row["KAFKA_OFFSET"]) == (
@@ -501,6 +510,35 @@ def test_offsets_are_committed_to_a_group_for_lag_tools(caves: Caves) -> None:
         consumer.close()
     assert found == report.positions
     assert sum(found.values()) == 80
+
+
+# --- quiet topics
+
+
+def test_a_topic_with_one_message_in_a_day_is_read_to_its_end_each_time_and_at_once(caves: Caves) -> None:
+    yesterday, today = caves.events(2)
+    for number, (message, age) in enumerate(((yesterday, timedelta(days=1)), (today, timedelta(0))), 1):
+        stamp = int((datetime.now(UTC) - age).timestamp() * 1000)
+        producer = Producer(client_config(caves.settings.kafka))
+        producer.produce(caves.shop.topic, message.value, message.key, partition=2, timestamp=stamp)
+        assert producer.flush(10) == 0
+        began = time.monotonic()
+        report = ingest(caves)
+        assert time.monotonic() - began < 5, "it waited for more to come"
+        assert (report.landed, report.lag_before, report.lag_after) == (1, 1, 0)
+        again = ingest(caves)
+        assert (again.batches, again.lag_before, again.positions[2]) == (0, 0, number)
+        (row,) = caves.warehouse.query(
+            f"SELECT KAFKA_TIMESTAMP AS T FROM {RAW} WHERE KAFKA_OFFSET = {number - 1}"
+        )
+        assert row["T"].timestamp() == pytest.approx(stamp / 1000)
+    require_exactly_once(caves, [yesterday, today])
+
+
+def test_an_empty_topic_is_no_work(caves: Caves) -> None:
+    report = ingest(caves)
+    assert (report.landed, report.dead, report.skipped, report.gaps) == (0, 0, 0, [])
+    assert (report.batches, report.lag_before) == (0, 0)
 
 
 # --- two at once

@@ -22,18 +22,10 @@ from caves_dagster.kafka.client import Watermarks, client_config
 from caves_dagster.local.apache_kafka.node import make_topics
 from caves_dagster.sensors import Clients, kafka_tick
 from caves_dagster.shop import Message
-from caves_dagster.warehouse.connection import Row
+from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
 
 _SECONDS = 30.0
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = _SECONDS) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 def ask(caves: Caves, question: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> list[Any]:
@@ -122,15 +114,6 @@ def recreate_topic(caves: Caves, partitions: int = 1) -> None:
     delete_topic(caves)
     make_topics(caves.settings.kafka.bootstrap_servers, {caves.shop.topic: partitions})
     until(lambda: len(caves.kafka.inspect(caves.shop.topic).partitions) == partitions, "the topic is there")
-
-
-def gaps(caves: Caves) -> list[tuple[int, int, int | None, str]]:
-    """The recorded gaps: partition, from, to, reason."""
-    rows: list[Row] = caves.warehouse.query(
-        "SELECT PARTITION_ID, OFFSET_FROM, OFFSET_TO, REASON FROM RAW_DATA.INGEST_GAPS "
-        "ORDER BY FOUND_AT, PARTITION_ID"
-    )
-    return [(r["PARTITION_ID"], r["OFFSET_FROM"], r["OFFSET_TO"], r["REASON"]) for r in rows]
 
 
 def tick(caves: Caves, cursor: str | None = None) -> dg.SensorResult:

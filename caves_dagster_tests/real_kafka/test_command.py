@@ -21,8 +21,7 @@ from caves_dagster.local import ports
 from caves_dagster.local.apache_kafka.artifacts import class_path, missing
 from caves_dagster.local.apache_kafka.node import PREFERRED_PORT, ApacheKafka
 from caves_dagster.settings import PROJECT_ROOT, KafkaSettings
-from caves_dagster_tests.real_kafka.broker import until
-from caves_dagster_tests.real_kafka.conftest import CACHE, require_kafka
+from caves_dagster_tests.brokers import CACHE, require_kafka, until
 
 
 def caves(*words: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 
 import pytest
@@ -10,29 +9,27 @@ import pytest
 from caves_dagster.errors import TopicNotFound
 from caves_dagster.ingest.positions import GapReason
 from caves_dagster.ingest.run import Ingestion, IngestReport
-from caves_dagster.local.apache_kafka.node import ApacheKafka, make_topics
+from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.ingest.accounting import accounted_for, ingest, landed_ids, require_exactly_once
+from caves_dagster_tests.ingest.accounting import (
+    accounted_for,
+    acknowledge,
+    gaps,
+    ingest,
+    landed_ids,
+    require_exactly_once,
+)
 from caves_dagster_tests.real_kafka.broker import (
     configure,
     delete_records,
     delete_topic,
-    gaps,
     heavy,
     lags,
     marks,
     recreate_topic,
     send,
     tick,
-    until,
 )
-
-
-def acknowledge(caves: Caves) -> None:
-    """Somebody accepts every known loss."""
-    caves.warehouse.execute(
-        "UPDATE RAW_DATA.INGEST_GAPS SET ACKNOWLEDGED_AT = CURRENT_TIMESTAMP(), ACKNOWLEDGED_BY = 'test'"
-    )
 
 
 def require_reported_until_acknowledged(caves: Caves, text: str) -> None:
@@ -45,8 +42,7 @@ def require_reported_until_acknowledged(caves: Caves, text: str) -> None:
 
 
 @pytest.mark.topic(2)
-def test_unread_records_that_were_deleted_are_a_gap_with_partition_and_range(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_unread_records_that_were_deleted_are_a_gap_with_partition_and_range(caves: Caves) -> None:
     first, lost, rest = caves.events(10), caves.events(7, seed=2), caves.events(13, seed=3)
     other = caves.events(5, seed=4)
     send(caves, first, partition=1)
@@ -65,9 +61,8 @@ def test_unread_records_that_were_deleted_are_a_gap_with_partition_and_range(cav
 
 @pytest.mark.topic(1)
 def test_records_that_retention_deleted_are_a_gap_and_ingestion_goes_on_behind_it(
-    caves_on_kafka: Caves,
+    caves: Caves,
 ) -> None:
-    caves = caves_on_kafka
     first, lost, last = caves.events(10), caves.events(20, seed=2), caves.events(5, seed=3)
     send(caves, first)
     ingest(caves)
@@ -88,9 +83,8 @@ def test_records_that_retention_deleted_are_a_gap_and_ingestion_goes_on_behind_i
 
 @pytest.mark.topic(1)
 def test_records_deleted_while_the_topic_is_read_are_a_gap_and_the_same_run_goes_on(
-    caves_on_kafka: Caves,
+    caves: Caves,
 ) -> None:
-    caves = caves_on_kafka
     messages = heavy(caves.events(1500))
     send(caves, messages)
 
@@ -111,8 +105,7 @@ def test_records_deleted_while_the_topic_is_read_are_a_gap_and_the_same_run_goes
 
 
 @pytest.mark.topic(1)
-def test_records_deleted_after_they_were_read_are_no_loss(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_records_deleted_after_they_were_read_are_no_loss(caves: Caves) -> None:
     messages = caves.events(20)
     send(caves, messages)
     ingest(caves)
@@ -122,8 +115,7 @@ def test_records_deleted_after_they_were_read_are_no_loss(caves_on_kafka: Caves)
 
 
 @pytest.mark.topic(1)
-def test_a_first_read_of_a_log_whose_start_was_deleted_begins_at_its_start(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_a_first_read_of_a_log_whose_start_was_deleted_begins_at_its_start(caves: Caves) -> None:
     send(caves, caves.events(20))
     delete_records(caves, {0: 8})
     report = ingest(caves)
@@ -132,10 +124,7 @@ def test_a_first_read_of_a_log_whose_start_was_deleted_begins_at_its_start(caves
 
 @pytest.mark.topic(1)
 @pytest.mark.parametrize("size", [4, 25, 60], ids=["smaller", "as long", "outgrown"])
-def test_a_recreated_topic_is_told_by_its_id_and_read_from_its_start(
-    caves_on_kafka: Caves, size: int
-) -> None:
-    caves = caves_on_kafka
+def test_a_recreated_topic_is_told_by_its_id_and_read_from_its_start(caves: Caves, size: int) -> None:
     first, second = caves.events(25), caves.events(size, seed=2)
     send(caves, first)
     ingest(caves)
@@ -150,37 +139,10 @@ def test_a_recreated_topic_is_told_by_its_id_and_read_from_its_start(
     require_exactly_once(caves, [*first, *second])
 
 
-def test_a_topic_that_was_deleted_is_named_and_nothing_is_written(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_a_topic_that_was_deleted_is_named_and_nothing_is_written(caves: Caves) -> None:
     caves.publish(caves.events(10))
     ingest(caves)
     delete_topic(caves)
     with pytest.raises(TopicNotFound, match=f"has no topic '{caves.shop.topic}'"):
         ingest(caves)
     assert (caves.count(caves.shop.raw.full_name), gaps(caves)) == (10, [])
-
-
-@pytest.mark.topic(2)
-def test_another_cluster_at_the_same_address_is_a_warning_and_its_events_land(
-    own_kafka: ApacheKafka, caves_on_own_kafka: Caves
-) -> None:
-    caves = caves_on_own_kafka
-    first, second = caves.events(30), caves.events(50, seed=2)
-    send(caves, first)
-    ingest(caves)
-    before, address = caves.kafka.inspect(caves.shop.topic).cluster_id, own_kafka.bootstrap_servers
-    own_kafka.stop()
-    shutil.rmtree(own_kafka.data)
-    own_kafka.start()
-    assert own_kafka.bootstrap_servers == address
-    make_topics(address, {caves.shop.topic: 2})
-    send(caves, second)
-    assert caves.kafka.inspect(caves.shop.topic).cluster_id != before
-
-    report = ingest(caves)
-
-    assert {gap.reason for gap in report.gaps} == {GapReason.NEW_CLUSTER}
-    assert (0, 30, None, "NEW_CLUSTER") in gaps(caves)
-    assert accounted_for(caves).status == "WARN"
-    acknowledge(caves)
-    require_exactly_once(caves, [*first, *second])

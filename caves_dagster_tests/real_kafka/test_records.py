@@ -1,32 +1,31 @@
-"""Records of every kind: codecs, sizes, nulls, headers, and logs with holes."""
+"""Records of every kind: codecs, sizes, and logs with holes."""
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 
 import pytest
-from confluent_kafka import Producer
 
 from caves_dagster.shop import Message
+from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import (
     accounted_for,
     dead_letters,
+    gaps,
     ingest,
     landed_ids,
     require_exactly_once,
 )
-from caves_dagster_tests.real_kafka.broker import configure, gaps, marks, send, settings, tick, until
+from caves_dagster_tests.real_kafka.broker import configure, marks, send, tick
 
 MIB = 2**20
 
 
 @pytest.mark.topic(1)
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
-def test_batches_of_every_codec_are_read(caves_on_kafka: Caves, codec: str) -> None:
-    caves = caves_on_kafka
+def test_batches_of_every_codec_are_read(caves: Caves, codec: str) -> None:
     messages = caves.events(300, invalid_rate=0.05)
     send(caves, messages, compression_codec=codec, linger_ms=100)
     ingest(caves)
@@ -34,8 +33,7 @@ def test_batches_of_every_codec_are_read(caves_on_kafka: Caves, codec: str) -> N
 
 
 @pytest.mark.topic(1, compression_type="gzip")
-def test_batches_that_the_broker_compresses_again_are_read(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_batches_that_the_broker_compresses_again_are_read(caves: Caves) -> None:
     messages = caves.events(300)
     send(caves, messages, compression_codec="zstd", linger_ms=100)
     ingest(caves)
@@ -43,8 +41,7 @@ def test_batches_that_the_broker_compresses_again_are_read(caves_on_kafka: Caves
 
 
 @pytest.mark.topic(2)
-def test_messages_of_a_mebibyte_land_or_are_dead_letters_byte_for_byte(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_messages_of_a_mebibyte_land_or_are_dead_letters_byte_for_byte(caves: Caves) -> None:
     noise = random.Random(1)
     large = [noise.randbytes(MIB) for _ in range(15)]
     events = caves.events(15)
@@ -68,45 +65,10 @@ def test_messages_of_a_mebibyte_land_or_are_dead_letters_byte_for_byte(caves_on_
     require_exactly_once(caves, mixed)
 
 
-@pytest.mark.topic(1)
-def test_null_values_and_keys_are_dead_letters_with_their_headers(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
-    (event,) = caves.events(1)
-    headers: list[tuple[str, str | bytes | None]] = [
-        ("trace", b"\x00\xff"),
-        ("trace", b"again"),
-        ("empty", b""),
-        ("null", None),
-    ]
-    writer = Producer(settings(caves))
-    topic = caves.shop.topic
-    writer.produce(topic, None, b"tombstone", headers=headers)
-    writer.produce(topic, None, None)
-    writer.produce(topic, b"", b"")
-    writer.produce(topic, event.value, None, headers=headers)
-    assert writer.flush(30) == 0
-
-    report = ingest(caves)
-
-    assert (report.landed, report.dead) == (1, 3)
-    first, second, third = dead_letters(caves)
-    assert (first["VALUE"], first["MESSAGE_KEY"]) == (None, b"tombstone")
-    kept = first["HEADERS"] if isinstance(first["HEADERS"], list) else json.loads(first["HEADERS"])
-    assert [(one["name"], one["value"]) for one in kept] == [
-        (name, base64.b64encode(value).decode() if isinstance(value, bytes) else None)
-        for name, value in headers
-    ]
-    assert (second["VALUE"], second["MESSAGE_KEY"]) == (None, None)
-    assert (third["VALUE"], third["MESSAGE_KEY"]) == (b"", b"")
-    assert list(landed_ids(caves)) == [event.event_id]
-    assert accounted_for(caves).status == "PASS"
-
-
 @pytest.mark.topic(
     1, cleanup_policy="compact", segment_ms=200, min_cleanable_dirty_ratio=0.01, min_compaction_lag_ms=0
 )
-def test_holes_of_a_compacted_topic_are_skipped_and_not_reported_as_lost(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_holes_of_a_compacted_topic_are_skipped_and_not_reported_as_lost(caves: Caves) -> None:
     rounds = [caves.events(40, seed=seed) for seed in (1, 2, 3)]
     for messages in rounds:
         send(caves, [Message(b"%d" % (index % 8), m.value, m.event_id) for index, m in enumerate(messages)])

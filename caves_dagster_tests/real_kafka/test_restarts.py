@@ -15,8 +15,8 @@ from caves_dagster.ingest.run import Ingestion, IngestReport
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import ApacheKafka
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.ingest.accounting import ingest, require_exactly_once
-from caves_dagster_tests.real_kafka.broker import gaps, heavy, one_key, recreate_topic, send, tick
+from caves_dagster_tests.ingest.accounting import gaps, ingest, require_exactly_once
+from caves_dagster_tests.real_kafka.broker import heavy, one_key, recreate_topic, send, tick
 
 
 def kill(node: ApacheKafka) -> None:
@@ -29,9 +29,9 @@ def kill(node: ApacheKafka) -> None:
 @pytest.mark.topic(3)
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_broker_restarted_in_the_middle_of_an_ingestion_loses_and_doubles_nothing(
-    own_kafka: ApacheKafka, caves_on_own_kafka: Caves, how: str
+    own_kafka: ApacheKafka, spare_caves: Caves, how: str
 ) -> None:
-    caves = caves_on_own_kafka
+    caves = spare_caves
     messages = heavy(caves.events(1500))
     caves.publish(messages)
     restarted: list[int] = []
@@ -61,9 +61,9 @@ def test_a_broker_restarted_in_the_middle_of_an_ingestion_loses_and_doubles_noth
 
 
 def test_a_broker_that_is_away_is_named_and_what_it_keeps_lands_when_it_is_back(
-    own_kafka: ApacheKafka, caves_on_own_kafka: Caves
+    own_kafka: ApacheKafka, spare_caves: Caves
 ) -> None:
-    caves = caves_on_own_kafka
+    caves = spare_caves
     first, second = caves.events(40), caves.events(40, seed=2)
     caves.publish(first)
     ingest(caves)
@@ -84,9 +84,9 @@ def test_a_broker_that_is_away_is_named_and_what_it_keeps_lands_when_it_is_back(
 
 
 def test_a_producer_and_an_ingestion_survive_a_broker_that_is_killed_under_both(
-    own_kafka: ApacheKafka, caves_on_own_kafka: Caves
+    own_kafka: ApacheKafka, spare_caves: Caves
 ) -> None:
-    caves = caves_on_own_kafka
+    caves = spare_caves
     messages = caves.events(1200, invalid_rate=0.05)
     sender = threading.Thread(
         target=lambda: publish(
@@ -111,9 +111,8 @@ def test_a_producer_and_an_ingestion_survive_a_broker_that_is_killed_under_both(
 
 
 @pytest.mark.topic(1)
-def test_a_topic_recreated_under_an_ingestion_doubles_nothing(caves_on_kafka: Caves) -> None:
+def test_a_topic_recreated_under_an_ingestion_doubles_nothing(caves: Caves) -> None:
     """The new topic is longer than the old one was read: a reader that went on would mix them up."""
-    caves = caves_on_kafka
     first, second = heavy(caves.events(1500)), caves.events(2500, seed=2)
     send(caves, one_key(first))
     recreated: list[int] = []

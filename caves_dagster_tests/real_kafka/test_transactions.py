@@ -8,9 +8,16 @@ import pytest
 from confluent_kafka import Producer
 
 from caves_dagster.shop import Message
+from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.ingest.accounting import accounted_for, ingest, landed_ids, require_exactly_once
-from caves_dagster_tests.real_kafka.broker import gaps, lags, marks, reason, send, settings, tick, until
+from caves_dagster_tests.ingest.accounting import (
+    accounted_for,
+    gaps,
+    ingest,
+    landed_ids,
+    require_exactly_once,
+)
+from caves_dagster_tests.real_kafka.broker import lags, marks, reason, send, settings, tick
 
 
 def producer(caves: Caves, name: str = "a", **config: object) -> Producer:
@@ -36,8 +43,7 @@ def require_at_rest(caves: Caves) -> None:
 
 
 @pytest.mark.topic(1)
-def test_committed_messages_land_once_and_the_commit_marker_is_skipped(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_committed_messages_land_once_and_the_commit_marker_is_skipped(caves: Caves) -> None:
     messages = caves.events(12)
     writer = producer(caves)
     write(caves, writer, messages)
@@ -52,8 +58,7 @@ def test_committed_messages_land_once_and_the_commit_marker_is_skipped(caves_on_
 
 
 @pytest.mark.topic(1)
-def test_aborted_messages_never_land_and_are_not_reported_as_lost(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_aborted_messages_never_land_and_are_not_reported_as_lost(caves: Caves) -> None:
     before, aborted, after = caves.events(5), caves.events(9, seed=2), caves.events(6, seed=3)
     send(caves, before)
     writer = producer(caves)
@@ -70,8 +75,7 @@ def test_aborted_messages_never_land_and_are_not_reported_as_lost(caves_on_kafka
 
 
 @pytest.mark.topic(2)
-def test_a_partition_that_ends_in_aborted_messages_is_read_to_its_end(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_a_partition_that_ends_in_aborted_messages_is_read_to_its_end(caves: Caves) -> None:
     messages = caves.events(5)
     send(caves, messages, partition=0)
     writer = producer(caves)
@@ -91,9 +95,8 @@ def test_a_partition_that_ends_in_aborted_messages_is_read_to_its_end(caves_on_k
 
 @pytest.mark.topic(1)
 def test_an_open_transaction_is_not_read_past_and_its_messages_land_after_the_commit(
-    caves_on_kafka: Caves,
+    caves: Caves,
 ) -> None:
-    caves = caves_on_kafka
     before, inside, behind = caves.events(7), caves.events(5, seed=2), caves.events(11, seed=3)
     send(caves, before)
     writer = producer(caves)
@@ -116,9 +119,8 @@ def test_an_open_transaction_is_not_read_past_and_its_messages_land_after_the_co
 
 @pytest.mark.topic(1)
 def test_what_stands_behind_a_dead_producers_transaction_lands_when_the_broker_ends_it(
-    caves_on_kafka: Caves,
+    caves: Caves,
 ) -> None:
-    caves = caves_on_kafka
     inside, behind = caves.events(5), caves.events(11, seed=2)
     writer = producer(caves, transaction_timeout_ms=1500)
     write(caves, writer, inside)
@@ -134,8 +136,7 @@ def test_what_stands_behind_a_dead_producers_transaction_lands_when_the_broker_e
 
 
 @pytest.mark.topic(1)
-def test_interleaved_transactions_land_exactly_what_was_committed(caves_on_kafka: Caves) -> None:
-    caves = caves_on_kafka
+def test_interleaved_transactions_land_exactly_what_was_committed(caves: Caves) -> None:
     writers = [producer(caves, name) for name in "abc"]
     events = [caves.events(40, seed=seed) for seed in (1, 2, 3)]
     for start in range(0, 40, 8):
