@@ -31,14 +31,14 @@ kafka: $(INSTALLED)  ## A real Apache Kafka on this machine, without Docker (Jav
 kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
 	@$(BIN)/caves kafka stop
 
-test: $(INSTALLED)  ## The tests, on a platform of their own
+test: $(INSTALLED)  ## The tests that need no Java, on an embedded platform of their own
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 test-slow: $(INSTALLED)  ## The tests of the real daemon, half a minute and more each
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not real_kafka'
 
-test-kafka: $(INSTALLED)  ## The tests on a real Apache Kafka of their own (Java 17 and Maven)
-	$(BIN)/python -m pytest -m real_kafka -rs caves_dagster_tests/real_kafka
+test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
+	$(BIN)/python -m pytest -m real_kafka -rs
 
 check: $(INSTALLED)  ## Lint, format, types
 	$(BIN)/ruff check .
