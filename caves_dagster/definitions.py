@@ -6,12 +6,16 @@ from typing import Any
 
 import dagster as dg
 
+from caves_dagster.alerts.sensors import alert_sensors
 from caves_dagster.assets import shop_assets
 from caves_dagster.checks import asset_checks
-from caves_dagster.jobs import clean_up_job, pipeline_job
+from caves_dagster.freshness import freshness_policy, watched
+from caves_dagster.jobs import clean_up_job, pipeline_job, seed_job
 from caves_dagster.resources import resources
+from caves_dagster.schedules import seed_schedule
 from caves_dagster.sensors import Clients, sensors
 from caves_dagster.settings import Settings, load_settings
+from caves_dagster.shop import Shop
 from caves_dagster.shops import shops
 
 
@@ -23,20 +27,30 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         job = pipeline_job(shop)
         parts.append(
             dg.Definitions(
-                assets=_owned(shop_assets(settings, shop), shop.owner),
+                assets=_under_policy(settings, shop, shop_assets(settings, shop)),
                 asset_checks=asset_checks(shop),
                 jobs=[job],
                 sensors=sensors(settings, shop, job, clients),
             )
         )
+        if shop.seed:
+            job = seed_job(shop, shop.seed)
+            parts.append(dg.Definitions(jobs=[job], schedules=[seed_schedule(shop, job)]))
+    parts.append(dg.Definitions(sensors=alert_sensors(settings, shops(settings))))
     clean_up, schedule = clean_up_job(settings)
     parts.append(dg.Definitions(jobs=[clean_up], schedules=[schedule], resources=resources(settings)))
     return dg.Definitions.merge(*parts)
 
 
-def _owned(assets: list[Any], owner: str) -> list[Any]:
-    """The assets with who answers for them: policy that holds for all is applied here, once."""
-    return list(dg.map_asset_specs(lambda spec: spec.merge_attributes(owners=[owner]), assets))
+def _under_policy(settings: Settings, shop: Shop, assets: list[Any]) -> list[Any]:
+    """The assets with who answers for them and when they are stale: what holds for all is applied here, once."""
+    policy, fresh = freshness_policy(settings.freshness), set(watched(shop))
+
+    def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
+        owned = spec.merge_attributes(owners=[shop.owner])
+        return dg.apply_freshness_policy(owned, policy) if spec.key in fresh else owned
+
+    return list(dg.map_asset_specs(apply, assets))
 
 
 @dg.definitions

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from caves_dagster.assets.seed import seed_key
 from caves_dagster.settings import Settings
-from caves_dagster.shop import Shop
+from caves_dagster.shop import Seed, Shop
 
 _DELETED_AT_ONCE = 500
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -25,6 +26,17 @@ def pipeline_job(shop: Shop) -> UnresolvedAssetJobDefinition:
         pipeline_name(shop),
         selection=dg.AssetSelection.assets(*keys),
         description=f"{shop.title}: from the topic to analytics, with the checks.",
+        executor_def=dg.in_process_executor,
+        run_tags={"caves/shop": shop.name},
+    )
+
+
+def seed_job(shop: Shop, seed: Seed) -> UnresolvedAssetJobDefinition:
+    """Writes the shop's seed files."""
+    return dg.define_asset_job(
+        f"{shop.name}_seed",
+        selection=dg.AssetSelection.assets(seed_key(seed)),
+        description=f"{shop.title}: made-up history in files, the same for the same options.",
         executor_def=dg.in_process_executor,
         run_tags={"caves/shop": shop.name},
     )

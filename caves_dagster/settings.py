@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -278,6 +279,12 @@ class Settings(_Section):
     """Dagster's own state; under `home` where it is not set."""
     db_path: Path = Field(PROJECT_ROOT / "test_data" / "wine_data.db", validation_alias=_names("DB_PATH"))
     """SQLite file of the wine shop's seed data."""
+    seed_end_date: date = Field(date(2026, 6, 30), validation_alias=_names("CAVES_SEED_END_DATE"))
+    """Last day of the seed's sales: fixed, so that the same seed gives the same data on any day."""
+    batch_source: Path | None = Field(None, validation_alias=_names("CAVES_BATCH_SOURCE"))
+    """Where the batch tables are loaded from: a SQLite file or a folder of CSV files; else `db_path`."""
+    batch_first_day: date = Field(date(2025, 1, 1), validation_alias=_names("CAVES_BATCH_FIRST_DAY"))
+    """First daily partition of the batch half: nothing older is loaded."""
     snowflake: SnowflakeSettings = Field(default_factory=SnowflakeSettings)
     """The warehouse."""
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
@@ -294,7 +301,7 @@ class Settings(_Section):
         """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
         return self._embedded
 
-    @field_validator("home", "db_path", "dagster_home")
+    @field_validator("home", "db_path", "batch_source", "dagster_home")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -348,6 +355,7 @@ def embedded_settings(home: Path) -> Settings:
     local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
     settings = Settings.model_construct(
         home=home,
+        db_path=home / "wine_data.db",
         kafka=KafkaSettings.model_construct(**endpoints.kafka.model_dump()),
         snowflake=SnowflakeSettings.model_construct(**local),
         alerts=AlertSettings.model_construct(),
@@ -361,7 +369,8 @@ def embedded_environment(home: Path) -> dict[str, str]:
     """The environment of a child process that is to use the platform under `home`, whatever is set."""
     own = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return kept | {"CAVES_HOME": str(home), "CAVES_ENV_FILE": os.devnull}
+    files = {"CAVES_HOME": str(home), "DB_PATH": str(home / "wine_data.db")}
+    return kept | files | {"CAVES_ENV_FILE": os.devnull}
 
 
 def _explain(error: ValidationError) -> str:

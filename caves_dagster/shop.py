@@ -1,15 +1,16 @@
 """What a shop declares. The machinery knows shops only through these types.
 
 One event's way: `topic` → `contract` (a row or a dead letter) → the `raw` table → each `Transformation`,
-which consumes one stream in one transaction → `views`. SQL lies under `sql`, one file a table, named after
-it; see `Shop` for where.
+which consumes one stream in one transaction → `views`. History's way: `seed` (made-up files, where there are
+no others) → the `batch` source → the batch tables → `views`. SQL lies under `sql`, one file a table, named
+after it; see `Shop` for where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,90 @@ class Transformation:
     layer: str
 
 
+@dataclass(frozen=True)
+class BatchTable:
+    """A table that is loaded from the batch source's table (or CSV file) of the same name in lower case.
+
+    Columns, types and which of them take NULL come from the table's DDL.
+
+    Attributes:
+        key: its primary key, one column.
+        day: the column whose date is the row's daily partition; None for a table that is loaded whole.
+        at_least: smallest value allowed, by column.
+        totals: columns whose sums the UI shows.
+    """
+
+    table: Table
+    key: str
+    day: str | None = None
+    at_least: Mapping[str, int] = field(default_factory=dict)
+    totals: tuple[str, ...] = ()
+
+    @property
+    def source_name(self) -> str:
+        """Its table in a SQLite source, its file without `.csv` in a folder."""
+        return self.table.name.lower()
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The batch half of a shop.
+
+    Attributes:
+        source: a SQLite file, or a folder of CSV files.
+        first_day: first daily partition; nothing older is loaded.
+        tables: what is loaded, all in one schema.
+    """
+
+    source: Path
+    first_day: date
+    tables: tuple[BatchTable, ...]
+
+    @property
+    def schema(self) -> str:
+        """Schema of the batch tables."""
+        return self.tables[0].table.schema
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """How much made-up history, and which: the same options give the same rows.
+
+    Attributes:
+        seed: seed of everything drawn.
+        end_date: last day of sales.
+        days: days of sales up to then.
+        customers, products, sales: rows.
+    """
+
+    seed: int
+    end_date: date
+    days: int
+    customers: int
+    products: int
+    sales: int
+
+
+@dataclass(frozen=True, eq=False)
+class Seed:
+    """Made-up history for the batch tables, written to files.
+
+    Attributes:
+        name: of the asset, `seed/<name>`.
+        defaults: options where none are given.
+        rows: rows by batch table's `source_name`, in the order of the DDL's columns: integers, text, and
+            dates and amounts as text. They are read once each, in the order given.
+        csv: folder of the CSV files, one a table.
+        sqlite: SQLite file; None for a shop that has CSV only.
+    """
+
+    name: str
+    defaults: SeedOptions
+    rows: Callable[[SeedOptions], Mapping[str, Iterable[tuple[Any, ...]]]]
+    csv: Path
+    sqlite: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Shop:
     """One shop on the machinery.
@@ -113,6 +198,8 @@ class Shop:
         views: the analytics views.
         generate: an endless stream of messages from a seed, a share of invalid ones and a clock.
         owner: who answers for its data; an e-mail address or `team:name`.
+        batch: its batch half, if it has one; `setup` creates the tables.
+        seed: made-up files for the batch half, if it has any.
     """
 
     name: str
@@ -124,6 +211,8 @@ class Shop:
     views: tuple[Table, ...]
     generate: Callable[[int, float, Callable[[], datetime]], Iterator[Message]]
     owner: str
+    batch: Batch | None = None
+    seed: Seed | None = None
     sql: Path = field(default=SQL_ROOT)
 
     @property

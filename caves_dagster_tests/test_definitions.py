@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from caves_dagster.settings import PROJECT_ROOT, Settings, embedded_settings
 
 # Key: what it depends on, and its group.
 GRAPH = {
+    "seed/wine_data": ([], "seed"),
     "kafka/sales_events": ([], "kafka"),
     "raw_data/raw_events_stream": (["kafka/sales_events"], "raw"),
     "staging/stg_orders": (["raw_data/raw_events_stream"], "staging"),
@@ -31,6 +33,8 @@ GRAPH = {
     "analytics/top_wines": (["production/orders"], "analytics"),
     "analytics/stock_by_category": (["production/inventory_current"], "analytics"),
 }
+ALERTS = {"run_alerts", "check_alerts"}
+SENSORS = {"caves_kafka_sensor", "caves_stream_sensor", *ALERTS}
 HEAVY = ("dagster_snowflake", "dagster_snowflake_pandas", "faker", "fakesnow", "duckdb", "streamlit")
 IMPORT_BUDGET_SECONDS = 1.5
 
@@ -68,9 +72,22 @@ def test_every_asset_says_what_it_is_and_who_answers_for_it(definitions: dg.Defi
         assert spec.kinds, key
 
 
+def test_raw_orders_and_stock_get_stale(definitions: dg.Definitions) -> None:
+    policy = dg.FreshnessPolicy.time_window(timedelta(minutes=60), timedelta(minutes=30))
+    found = {key: spec.freshness_policy for key, spec in specs(definitions).items() if spec.freshness_policy}
+    assert found == {
+        "raw_data/raw_events_stream": policy,
+        "production/orders": policy,
+        "production/inventory_history": policy,
+        "production/inventory_current": policy,
+    }
+
+
 def test_every_table_shows_its_columns_and_every_column_its_meaning(definitions: dg.Definitions) -> None:
     tables = {
-        key: spec for key, spec in specs(definitions).items() if spec.group_name not in ("kafka", "analytics")
+        key: spec
+        for key, spec in specs(definitions).items()
+        if spec.group_name not in ("kafka", "seed", "analytics")
     }
     assert len(tables) == 6
     for key, spec in tables.items():
@@ -83,7 +100,7 @@ def test_every_table_shows_its_columns_and_every_column_its_meaning(definitions:
 
 def test_every_warehouse_asset_names_its_table(definitions: dg.Definitions) -> None:
     for key, spec in specs(definitions).items():
-        if spec.group_name != "kafka":
+        if spec.group_name not in ("kafka", "seed"):
             assert spec.metadata["dagster/table_name"] == key.replace("/", ".").upper()
 
 
@@ -97,23 +114,28 @@ def test_every_check_says_what_it_holds_against_what(definitions: dg.Definitions
 
 def test_the_jobs_and_what_the_pipeline_fills(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert names == {"caves_pipeline", "clean_up_runs"}
+    assert names == {"caves_pipeline", "caves_seed", "clean_up_runs"}
     pipeline = definitions.resolve_job_def("caves_pipeline")
     filled = {key.to_user_string() for key in pipeline.asset_layer.executable_asset_keys}
-    assert filled == set(GRAPH) - {"kafka/sales_events"}
+    assert filled == set(GRAPH) - {"kafka/sales_events", "seed/wine_data"}
     assert pipeline.description
 
 
 def test_sensors_and_schedules_run_without_being_switched_on(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"caves_kafka_sensor", "caves_stream_sensor"}
-    for sensor in sensors.values():
+    assert set(sensors) == SENSORS
+    for name, sensor in sensors.items():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-        assert [target.name for target in sensor.jobs] == ["caves_pipeline"]
+        launches = [] if name in ALERTS else ["caves_pipeline"]
+        assert [target.name for target in sensor.jobs] == launches
         assert sensor.description
-    for schedule in repository.schedule_defs:
-        assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    off = {
+        schedule.name
+        for schedule in repository.schedule_defs
+        if schedule.default_status is not dg.DefaultScheduleStatus.RUNNING
+    }
+    assert off == {"caves_seed_daily"}
 
 
 def test_a_shop_s_ingestion_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
@@ -205,4 +227,4 @@ def test_dg_lists_the_assets(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(re.sub(r"\A[^\[{]*", "", done.stdout))
     assert {asset["asset_key"] for asset in found["assets"]} == set(GRAPH)
-    assert {sensor["name"] for sensor in found["sensors"]} == {"caves_kafka_sensor", "caves_stream_sensor"}
+    assert {sensor["name"] for sensor in found["sensors"]} == SENSORS

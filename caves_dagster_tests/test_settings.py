@@ -182,7 +182,11 @@ def test_a_child_process_is_given_the_embedded_platform_and_nothing_else_of_ours
     monkeypatch.setenv("LANG", "fr_FR.UTF-8")
     environment = embedded_environment(tmp_path)
     ours = {name: value for name, value in environment.items() if name.startswith(_OURS)}
-    assert ours == {"CAVES_HOME": str(tmp_path), "CAVES_ENV_FILE": os.devnull}
+    assert ours == {
+        "CAVES_HOME": str(tmp_path),
+        "CAVES_ENV_FILE": os.devnull,
+        "DB_PATH": str(tmp_path / "wine_data.db"),
+    }
     assert environment["LANG"] == "fr_FR.UTF-8"
 
 

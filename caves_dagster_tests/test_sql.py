@@ -56,6 +56,10 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
         yield rendered(f"ingest/setup/{path.name}", raw=shop.raw)
     for path in sorted((SQL_ROOT / "ingest").glob("*.sql")):
         yield rendered(f"ingest/{path.name}", raw=shop.raw, file="f.parquet")
+    for path in sorted((SQL_ROOT / "transform").glob("*.sql")):
+        step = shop.transformations[0]
+        names = {"stream": step.stream.full_name, "source": step.source.full_name}
+        yield rendered(f"transform/{path.name}", raw=shop.raw, **names)
     for path in sorted((shop.folder / "setup").glob("*.sql")):
         yield rendered(f"{shop.name}/setup/{path.name}")
     yield rendered(f"{shop.name}/raw/{shop.raw.name.lower()}.sql", file="f.parquet")
@@ -126,7 +130,7 @@ def test_parses_in_a_second_grammar(rendered: Rendered, caplog: pytest.LogCaptur
     for statement in statements(rendered.sql):
         (tree,) = _trees(statement)
         # Only streams are beyond it.
-        assert not isinstance(tree, exp.Command) or statement.startswith("CREATE STREAM IF NOT EXISTS ")
+        assert not isinstance(tree, exp.Command) or re.match(r"CREATE (OR REPLACE )?STREAM ", statement)
 
 
 # --- house rules ---
@@ -208,7 +212,10 @@ def _arguments(tokens: list[sqlglot.Token]) -> int:
 def test_no_statement_breaks_a_house_rule() -> None:
     found = {(name, rule) for name, text in _statements() for rule in broken_rules(text, name)}
 
-    assert found == set()
+    # The one that replaces a stream, once it is stale: it then holds all rows of its table.
+    assert found == {("transform/recreate_stream.sql", "CREATE STREAM that is not IF NOT EXISTS")}
+    (replacing,) = [text for name, text in _statements() if name == "transform/recreate_stream.sql"]
+    assert "SHOW_INITIAL_ROWS = TRUE" in replacing
 
 
 @pytest.mark.parametrize(
@@ -348,6 +355,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "LAST_RECORD_TIMESTAMP_MS": "INTEGER",
     },
     "RAW_DATA.INGEST_FENCE": {"EPOCH": "INTEGER"},
+    "RAW_DATA.TRANSFORM_FENCE": {"EPOCH": "INTEGER"},
     "RAW_DATA.INGEST_GAPS": {
         "TOPIC": "VARCHAR(249)",
         "PARTITION_ID": "INTEGER",
@@ -369,6 +377,29 @@ _TABLES: dict[str, dict[str, str]] = {
         "DECODE_SECONDS": "FLOAT",
         "UPLOAD_SECONDS": "FLOAT",
         "LOAD_SECONDS": "FLOAT",
+    },
+    "BATCH_DATA.CUSTOMERS": {
+        "CUSTOMER_ID": "INTEGER",
+        "NAME": "VARCHAR(200)",
+        "EMAIL": "VARCHAR(200)",
+        "REGISTRATION_DATE": "DATE",
+    },
+    "BATCH_DATA.INVENTORY": {
+        "PRODUCT_ID": "INTEGER",
+        "PRODUCT_NAME": "VARCHAR(200)",
+        "CATEGORY": "VARCHAR(50)",
+        "PRICE_PER_UNIT": "DECIMAL(10, 2)",
+        "BOTTLE_SIZE_LITERS": "DECIMAL(5, 3)",
+        "STOCK_QUANTITY": "INTEGER",
+    },
+    "BATCH_DATA.SALES": {
+        "SALE_ID": "INTEGER",
+        "SALE_DATE": "TIMESTAMP",
+        "CUSTOMER_ID": "INTEGER",
+        "PRODUCT_ID": "INTEGER",
+        "QUANTITY_SOLD": "INTEGER",
+        "TOTAL_PRICE": "DECIMAL(10, 2)",
+        "SALES_CHANNEL": "VARCHAR(100)",
     },
     "STAGING.STG_ORDERS": {"EVENT_ID": "VARCHAR(36)", "EVENT_TIME": "TIMESTAMP_NTZ", **_POSITION},
     "STAGING.STG_INVENTORY_ADJUSTMENTS": {
@@ -403,32 +434,6 @@ _TABLES: dict[str, dict[str, str]] = {
         "LAST_MOVEMENT_AT": "TIMESTAMP_NTZ",
     },
 }
-_TABLES_TO_COME: dict[str, dict[str, str]] = {
-    "BATCH_DATA.CUSTOMERS": {
-        "CUSTOMER_ID": "INTEGER",
-        "NAME": "VARCHAR(200)",
-        "EMAIL": "VARCHAR(200)",
-        "REGISTRATION_DATE": "DATE",
-    },
-    "BATCH_DATA.INVENTORY": {
-        "PRODUCT_ID": "INTEGER",
-        "PRODUCT_NAME": "VARCHAR(200)",
-        "CATEGORY": "VARCHAR(50)",
-        "PRICE_PER_UNIT": "DECIMAL(10, 2)",
-        "BOTTLE_SIZE_LITERS": "DECIMAL(5, 3)",
-        "STOCK_QUANTITY": "INTEGER",
-    },
-    "BATCH_DATA.SALES": {
-        "SALE_ID": "INTEGER",
-        "SALE_DATE": "TIMESTAMP",
-        "CUSTOMER_ID": "INTEGER",
-        "PRODUCT_ID": "INTEGER",
-        "QUANTITY_SOLD": "INTEGER",
-        "TOTAL_PRICE": "DECIMAL(10, 2)",
-        "SALES_CHANNEL": "VARCHAR(100)",
-    },
-}
-"""Not built yet. Whoever builds one moves it up; the test of what is missing says so."""
 _VIEWS = {
     "ANALYTICS.DAILY_SALES": ["ORDER_DATE", "ORDER_COUNT", "DAILY_REVENUE", "AVG_ORDER_VALUE"],
     "ANALYTICS.TOP_WINES": [
@@ -446,6 +451,7 @@ _VIEWS_TO_COME = {
     "ANALYTICS.ADJUSTMENTS_BY_TYPE": ["TYPE", "ADJUSTMENTS", "TOTAL_QUANTITY"],
     "ANALYTICS.LOW_STOCK": [],
 }  # fmt: skip
+"""Not built yet. Whoever builds one moves it up; the test of what is missing says so."""
 _STREAMS = {
     "RAW_DATA.STREAM_RAW_EVENTS": "RAW_DATA.RAW_EVENTS_STREAM",
     "STAGING.STREAM_STG_ORDERS": "STAGING.STG_ORDERS",
@@ -478,7 +484,7 @@ def test_what_the_specification_still_lacks_is_known() -> None:
     found = set(described(_caves()))
     built = {name for name in found if name.startswith(("BATCH_DATA.", "ANALYTICS."))}
 
-    assert built.isdisjoint({*_TABLES_TO_COME, *_VIEWS_TO_COME}), "move it to _TABLES or _VIEWS"
+    assert built.isdisjoint(_VIEWS_TO_COME), "move it to _VIEWS"
     assert found == {*_TABLES, *_VIEWS}, "add it to _TABLES or _VIEWS"
 
 
@@ -510,16 +516,15 @@ def test_every_table_view_and_column_has_a_comment(shop: Shop) -> None:
 
 @pytest.mark.parametrize("shop", declared_shops(), ids=lambda shop: shop.name)
 def test_every_declared_table_is_created(shop: Shop) -> None:
-    declared = {table.full_name for table in (*shop.tables, *shop.views)}
+    batch = [one.table for one in shop.batch.tables] if shop.batch else []
+    declared = {table.full_name for table in (*shop.tables, *shop.views, *batch)}
 
     assert declared <= set(described(shop))
 
 
 def test_setup_can_run_again_without_losing_anything() -> None:
     for text in setup_sql(_caves()):
-        assert re.match(
-            r"CREATE \w+ IF NOT EXISTS |CREATE OR REPLACE VIEW |INSERT INTO \S+INGEST_FENCE ", text
-        )
+        assert re.match(r"CREATE \w+ IF NOT EXISTS |CREATE OR REPLACE VIEW |INSERT INTO \S+_FENCE ", text)
 
 
 def test_a_missing_file_is_named() -> None:

@@ -11,8 +11,20 @@ from caves_dagster.shops.caves import CAVES
 
 
 def shops(settings: Settings) -> tuple[Shop, ...]:
-    """Every declared shop, the wine shop's topic as the settings name it."""
-    return (replace(CAVES, topic=settings.kafka.topic_name),)
+    """Every declared shop; the wine shop's topic and files as the settings name them."""
+    batch, seed = CAVES.batch, CAVES.seed
+    assert batch is not None
+    assert seed is not None
+    path = settings.db_path
+    source = settings.batch_source or path
+    defaults = replace(seed.defaults, end_date=settings.seed_end_date)
+    caves = replace(
+        CAVES,
+        topic=settings.kafka.topic_name,
+        batch=replace(batch, source=source, first_day=settings.batch_first_day),
+        seed=replace(seed, defaults=defaults, sqlite=path, csv=path.with_suffix("")),
+    )
+    return (caves,)
 
 
 def find_shop(settings: Settings, name: str) -> Shop:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
 
-from caves_dagster.shop import Message, Shop, Table, Transformation
+from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster.shop import (
+    Batch,
+    BatchTable,
+    Message,
+    Seed,
+    SeedOptions,
+    Shop,
+    Table,
+    Transformation,
+)
 from caves_dagster.shops.caves.contract import CONTRACT
 
 
@@ -15,6 +26,13 @@ def _generate(seed: int, invalid_rate: float, clock: Callable[[], datetime]) -> 
     return generate(seed, invalid_rate, clock)
 
 
+def _seed_rows(options: SeedOptions) -> Mapping[str, Iterable[tuple[Any, ...]]]:
+    from caves_dagster.shops.caves.seed import rows
+
+    return rows(options)
+
+
+_DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
 _RAW = Table("RAW_DATA", "RAW_EVENTS_STREAM")
 _STG_ORDERS = Table("STAGING", "STG_ORDERS")
 _STG_ADJUSTMENTS = Table("STAGING", "STG_INVENTORY_ADJUSTMENTS")
@@ -58,4 +76,39 @@ CAVES = Shop(
     ),
     generate=_generate,
     owner="team:caves",
+    batch=Batch(
+        source=_DATABASE,
+        first_day=date(2025, 1, 1),
+        tables=(
+            BatchTable(Table("BATCH_DATA", "CUSTOMERS"), key="CUSTOMER_ID", at_least={"CUSTOMER_ID": 1}),
+            BatchTable(
+                Table("BATCH_DATA", "INVENTORY"),
+                key="PRODUCT_ID",
+                at_least={"PRODUCT_ID": 1, "PRICE_PER_UNIT": 0, "BOTTLE_SIZE_LITERS": 0, "STOCK_QUANTITY": 0},
+                totals=("STOCK_QUANTITY",),
+            ),
+            BatchTable(
+                Table("BATCH_DATA", "SALES"),
+                key="SALE_ID",
+                day="SALE_DATE",
+                at_least={
+                    "SALE_ID": 1,
+                    "CUSTOMER_ID": 1,
+                    "PRODUCT_ID": 1,
+                    "QUANTITY_SOLD": 1,
+                    "TOTAL_PRICE": 0,
+                },
+                totals=("QUANTITY_SOLD", "TOTAL_PRICE"),
+            ),
+        ),
+    ),
+    seed=Seed(
+        name="wine_data",
+        defaults=SeedOptions(
+            seed=11, end_date=date(2026, 6, 30), days=10, customers=150, products=50, sales=500
+        ),
+        rows=_seed_rows,
+        csv=_DATABASE.with_suffix(""),
+        sqlite=_DATABASE,
+    ),
 )
