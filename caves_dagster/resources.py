@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 
 import dagster as dg
 
+from caves_dagster.errors import CavesError
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.run_process import this_process
 from caves_dagster.settings import Settings
+from caves_dagster.warehouse.abandoned import abort_abandoned, landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
@@ -21,7 +24,11 @@ PROCESS_TAG = "caves/process"
 """Which process carries the run out (`run_process.py`)."""
 FAILURE_TAG = "caves/failure"
 """On a failed run: why (`decision.Failure`)."""
+SHOP_TAG = "caves/shop"
 HEARTBEAT_SECONDS = 5.0
+KILLED_BEFORE_SECONDS = 2.0
+"""Younger transactions are not those of a run that was killed: this one took longer to start."""
+_RUNS_LOOKED_AT = 10
 LANDED_TAG = "caves/landed"
 """On a run whose landing step succeeded, whatever became of the rest."""
 LANDING_ONLY_TAG = "caves/landing_only"
@@ -36,8 +43,10 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         return KafkaClient(settings.kafka)
 
     @dg.resource(description="A session of SNOWFLAKE_ACCOUNT's warehouse, or of the embedded one.")
-    def warehouse(_: dg.InitResourceContext) -> Iterator[Warehouse]:
+    def warehouse(context: dg.InitResourceContext) -> Iterator[Warehouse]:
         with Warehouse(settings.snowflake) as session:
+            if context.run is not None and context.instance is not None:
+                end_transactions_of_killed_runs(session, context.instance, context.run)
             yield session
 
     @dg.resource(description="Tells the sensors every few seconds that this run is alive.")
@@ -56,6 +65,30 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
             beating.join(timeout=HEARTBEAT_SECONDS)
 
     return {"kafka": kafka, "warehouse": warehouse, "heartbeat": heartbeat}
+
+
+def end_transactions_of_killed_runs(
+    warehouse: Warehouse, instance: dg.DagsterInstance, run: dg.DagsterRun
+) -> int:
+    """End what runs that were killed since the last success left open; returns how many transactions.
+
+    Whoever comes next would otherwise wait for their locks: on Snowflake for LOCK_TIMEOUT at least, on the
+    local server until its reaper comes.
+    """
+    shop = run.tags.get(SHOP_TAG)
+    others = instance.get_runs(dg.RunsFilter(job_name=run.job_name), limit=_RUNS_LOOKED_AT)
+    before = [other for other in others if other.run_id != run.run_id]
+    since = takewhile(lambda other: other.status is not dg.DagsterRunStatus.SUCCESS, before)
+    if shop is None or not any(other.tags.get(FAILURE_TAG) == "killed" for other in since):
+        return 0
+    try:
+        return sum(
+            abort_abandoned(warehouse, name, older_than=KILLED_BEFORE_SECONDS)
+            for name in (landing_transaction(shop), transform_transaction(shop))
+        )
+    except CavesError as error:
+        log.warning("Transactions of a run that was killed were not looked for: %s", error)
+        return 0
 
 
 def _beat(instance: dg.DagsterInstance, run_id: str, stop: threading.Event) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from caves_dagster.errors import WarehouseNotSetUp, WriteConflict
 from caves_dagster.shop import SQL_ROOT, Shop
-from caves_dagster.warehouse.abandoned import abort_abandoned
+from caves_dagster.warehouse.abandoned import abort_abandoned, landing_transaction
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements
 
@@ -23,7 +23,7 @@ def fenced(warehouse: Warehouse, shop: Shop) -> Iterator[None]:
         WriteConflict: another writer holds it. One that died longer ago is ended, for the next try.
         WarehouseNotSetUp: the fence has no row, so nothing would be locked.
     """
-    name = f"CAVES_LANDING_{shop.name.upper()}"
+    name = landing_transaction(shop.name)
     (take,) = statements(render(SQL_ROOT, "ingest/take_fence.sql", raw=shop.raw))
     try:
         with warehouse.transaction(name):

@@ -16,6 +16,16 @@ ABANDONED_AFTER_SECONDS = 120
 """Far longer than a landing takes. Ending one that still lives costs its writer a retry, and no data."""
 
 
+def landing_transaction(shop: str) -> str:
+    """Name of the transactions that land a shop's events."""
+    return f"CAVES_LANDING_{shop}".upper()
+
+
+def transform_transaction(shop: str) -> str:
+    """Name of the transactions that fill a shop's STAGING and PRODUCTION."""
+    return f"CAVES_TRANSFORM_{shop}".upper()
+
+
 def abort_abandoned(warehouse: Warehouse, name: str, older_than: float = ABANDONED_AFTER_SECONDS) -> int:
     """Abort this user's open transactions called `name` that began long ago; returns how many.
 

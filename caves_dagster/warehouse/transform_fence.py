@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from caves_dagster.errors import WarehouseNotSetUp, WriteConflict
 from caves_dagster.shop import SQL_ROOT, Shop
-from caves_dagster.warehouse.abandoned import abort_abandoned
+from caves_dagster.warehouse.abandoned import abort_abandoned, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements
 
@@ -29,7 +29,7 @@ def transforming(warehouse: Warehouse, shop: Shop, *, rebuild: bool = False) -> 
         WriteConflict: another one holds it.
         WarehouseNotSetUp: the fence has no row, so nothing would be locked.
     """
-    transformation = f"CAVES_TRANSFORM_{shop.name.upper()}"
+    transformation = transform_transaction(shop.name)
     (take,) = statements(render(SQL_ROOT, "transform/take_fence.sql", raw=shop.raw))
     try:
         with warehouse.transaction(f"CAVES_REBUILD_{shop.name.upper()}" if rebuild else transformation):
