@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults check lock clean
 
 help:  ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Create .venv and install the locked versions
 
@@ -39,6 +39,13 @@ test-slow: $(INSTALLED)  ## The tests of the real daemon, half a minute and more
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
 	$(BIN)/python -m pytest -m real_kafka -rs
+
+test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills, some six minutes (Java 17 and Maven)
+	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults
+
+KILLS ?= 200
+faults: $(INSTALLED)  ## The long form: KILLS=200 kills, some 45 minutes; SEED=n repeats one
+	$(BIN)/python -m caves_dagster_tests.faults --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED)  ## Lint, format, types
 	$(BIN)/ruff check .

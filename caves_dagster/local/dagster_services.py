@@ -15,9 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from caves_dagster.errors import PlatformError
 from caves_dagster.local.process import end, spawn
+from caves_dagster.local.server import HOST
 from caves_dagster.settings import PROJECT_ROOT
 
+DAEMON, WEBSERVER = "dagster-daemon", "dagster-webserver"
 _GRACE_SECONDS = 10.0
 _MODULE = ["-m", "caves_dagster.definitions"]
 
@@ -49,19 +52,37 @@ def dagster_services(
         webserver_port: port of the UI; None for no UI.
     """
     env = dict(environment) | {"DAGSTER_HOME": str(dagster_home(home))}
-    commands = {"dagster-daemon": [sys.executable, "-m", "dagster._daemon", "run", *_MODULE]}
-    if webserver_port is not None:
-        address = ["--host", "127.0.0.1", "--port", str(webserver_port)]
-        commands["dagster-webserver"] = [sys.executable, "-m", "dagster_webserver", *address, *_MODULE]
     with ExitStack() as started:
         processes = []
-        for name, command in commands.items():
-            log = home / "log" / f"{name}.log"
-            process = spawn(command, webserver_port or 0, log, PROJECT_ROOT, environment=env).find()
-            if process is not None:
-                started.callback(end, process, _GRACE_SECONDS)
-                processes.append(process)
+        daemon = start_service(home, env, DAEMON, "dagster._daemon", "run")
+        started.callback(end, daemon, _GRACE_SECONDS)
+        processes.append(daemon)
+        if webserver_port is not None:
+            address = ("--host", HOST, "--port", str(webserver_port))
+            webserver = start_service(home, env, WEBSERVER, "dagster_webserver", *address)
+            started.callback(end, webserver, _GRACE_SECONDS)
+            processes.append(webserver)
         yield processes
+
+
+def start_service(
+    home: Path, environment: Mapping[str, str], name: str, module: str, *arguments: str
+) -> psutil.Process:
+    """Start one of Dagster's services on this project's code, without waiting for it.
+
+    Args:
+        environment: with DAGSTER_HOME.
+        name: of its log, under `home/log`.
+
+    Raises:
+        PlatformError: it ended at once.
+    """
+    command = [sys.executable, "-m", module, *arguments, *_MODULE]
+    log = home / "log" / f"{name}.log"
+    process = spawn(command, 0, log, PROJECT_ROOT, environment=environment).find()
+    if process is None:
+        raise PlatformError(f"{name} ended while starting.", f"Its log is {log}.")
+    return process
 
 
 def inherited_environment(home: Path) -> dict[str, str]:

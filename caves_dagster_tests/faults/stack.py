@@ -1,0 +1,187 @@
+"""The whole stack as users run it, each process of it to be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from caves_dagster.jobs import pipeline_name
+from caves_dagster.local.apache_kafka.node import ApacheKafka
+from caves_dagster.local.dagster_services import DAEMON, dagster_home, start_service
+from caves_dagster.local.platform import WAREHOUSE, Platform
+from caves_dagster.local.process import end
+from caves_dagster.resources import LANDED_TAG, PROCESS_TAG
+from caves_dagster.settings import Settings, embedded_environment, embedded_settings
+from caves_dagster.shop import Shop
+from caves_dagster.shops import find_shop
+from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.scripts import set_up
+
+_START_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+_FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+TOPIC_PARTITIONS: Mapping[str, int] = {"sales_events": 6}
+# Small batches: landing what came in meanwhile takes some seconds, so that it can be killed half way.
+BATCH_MAX_EVENTS = 100
+
+
+class Stack:
+    """Kafka, the warehouse server and Dagster's daemon with its code server, under one home.
+
+    Args:
+        home: a new folder.
+        cache: where Kafka's class path is remembered.
+    """
+
+    def __init__(self, home: Path, cache: Path) -> None:
+        self.home = home
+        self._kafka = ApacheKafka(
+            home, preferred_port=None, topics=TOPIC_PARTITIONS, owner=os.getpid(), cache=cache
+        )
+        self._platform = Platform(home, preferred_ports=False, servers=(WAREHOUSE,), owner=os.getpid())
+        self._family: dict[int, psutil.Process] = {}
+        self._daemon: psutil.Process | None = None
+
+    def start(self) -> None:
+        """Everything, the tables included."""
+        self._kafka.start()
+        self._platform.start()
+        settings = embedded_settings(self.home)
+        kafka = settings.kafka.model_copy(update={"bootstrap_servers": self._kafka.bootstrap_servers})
+        self.settings: Settings = settings.model_copy(update={"kafka": kafka})
+        self.shop: Shop = find_shop(self.settings, "caves")
+        with Warehouse(self.settings.snowflake) as warehouse:
+            set_up(warehouse, self.shop)
+        self.instance = dg.DagsterInstance.from_config(str(dagster_home(self.home)))
+        self.start_daemon()
+
+    def stop(self) -> None:
+        """Everything, to the last child."""
+        self._remember_family()
+        end(self._daemon, 10.0)
+        for process in self._family.values():
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(list(self._family.values()), timeout=10)
+        self._platform.stop()
+        self._kafka.stop()
+        with suppress(AttributeError):  # not even started
+            self.instance.dispose()
+
+    # --- the daemon
+
+    def start_daemon(self) -> None:
+        """Start Dagster's daemon and wait until it ticks."""
+        began = time.time()
+        environment = embedded_environment(self.home) | {
+            "DAGSTER_HOME": str(self.home / "dagster"),
+            "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
+            "CAVES_BATCH_MAX_EVENTS": str(BATCH_MAX_EVENTS),
+        }
+        self._daemon = start_service(self.home, environment, DAEMON, "dagster._daemon", "run")
+
+        def ticks() -> bool:
+            beat = self.instance.get_daemon_heartbeats().get("SENSOR")
+            return beat is not None and beat.timestamp > began
+
+        _until(ticks, "the daemon ticks")
+        self._remember_family()
+
+    def kill_daemon(self, children: bool) -> None:
+        """The daemon, with its code server and its runs or without."""
+        assert self._daemon is not None
+        self._remember_family()
+        for process in [self._daemon, *(self._family.values() if children else ())]:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs([self._daemon], timeout=10)
+
+    def _remember_family(self) -> None:
+        """The daemon's children, to be ended even when it is gone before them."""
+        if self._daemon is not None:
+            with suppress(psutil.Error):
+                for child in self._daemon.children(recursive=True):
+                    self._family[child.pid] = child
+        self._family = {pid: process for pid, process in self._family.items() if process.is_running()}
+
+    # --- broker and warehouse
+
+    def kill_broker(self) -> None:
+        """The broker; what it acknowledged stays in the files it wrote."""
+        _kill(self._kafka.status().pid)
+
+    def start_broker(self) -> None:
+        """And wait until it answers."""
+        self._kafka.start()
+        assert self._kafka.bootstrap_servers == self.settings.kafka.bootstrap_servers, "another port"
+
+    def kill_warehouse(self) -> None:
+        """The warehouse server, whatever it was doing."""
+        _kill(self._platform.status().servers[0].pid)
+
+    def start_warehouse(self) -> None:
+        """And wait until it answers."""
+        self._platform.start()
+        assert self._platform.endpoints.snowflake.port == self.settings.snowflake.port, "another port"
+
+    # --- runs
+
+    def latest_run(self) -> dg.DagsterRun | None:
+        """The pipeline's newest run."""
+        wanted = dg.RunsFilter(job_name=pipeline_name(self.shop))
+        return next(iter(self.instance.get_runs(wanted, limit=1)), None)
+
+    def runs(self) -> Counter[str]:
+        """The pipeline's runs by status."""
+        runs = self.instance.get_runs(dg.RunsFilter(job_name=pipeline_name(self.shop)))
+        return Counter(run.status.value for run in runs)
+
+    def runs_under_way(self) -> list[dg.DagsterRun]:
+        """Those that have not ended."""
+        runs = self.instance.get_runs(dg.RunsFilter(job_name=pipeline_name(self.shop)))
+        return [run for run in runs if run.status not in _FINISHED]
+
+
+def victim(run: dg.DagsterRun | None, transforming: bool) -> psutil.Process | None:
+    """The process of a run in that part of its work; None where there is none."""
+    if run is None or run.status is not dg.DagsterRunStatus.STARTED:
+        return None
+    if PROCESS_TAG not in run.tags or (LANDED_TAG in run.tags) is not transforming:
+        return None
+    with suppress(psutil.Error):
+        return psutil.Process(int(run.tags[PROCESS_TAG].split()[1]))
+    return None
+
+
+@contextmanager
+def running_stack(home: Path, cache: Path) -> Iterator[Stack]:
+    """The stack while the block runs."""
+    stack = Stack(home, cache)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _kill(pid: int | None) -> None:
+    assert pid is not None, "it is not there to be killed"
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.kill()
+        psutil.wait_procs([process], timeout=10)
+
+
+def _until(condition: object, what: str) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + _START_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {_START_SECONDS:.0f} s: {what}"
+        time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,42 @@
+"""The short form of the fault suite: thirty kills of one seed, on a stack of the test's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from caves_dagster_tests.brokers import CACHE, require_kafka
+from caves_dagster_tests.faults.executioner import carry_out
+from caves_dagster_tests.faults.plan import Target, make_plan
+from caves_dagster_tests.faults.stack import running_stack
+from caves_dagster_tests.local.conftest import processes_of
+
+KILLS = 30
+SEED = 1
+
+
+@pytest.fixture(autouse=True)
+def java_and_maven() -> None:
+    """Skips, or on CI fails, where there is no Java or no Maven."""
+    require_kafka(on_ci=os.environ.get("CI", "").lower() in ("true", "1"))
+
+
+@pytest.mark.faults
+def test_nothing_is_lost_or_doubled_whatever_is_killed_and_every_recovery_takes_less_than_20_s(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    # At once, past pytest's capture: six minutes without a word look like a test that hangs.
+    terminal = Console(file=sys.__stdout__, width=120)
+    with running_stack(home, CACHE) as stack:
+        report = carry_out(stack, make_plan(SEED, KILLS), SEED, say=terminal.print)
+    report.print(terminal)
+    assert {one.kill.target for one in report.kills} == set(Target)
+    assert report.acknowledged > 0
+    assert report.dead_letters > 0
+    assert report.good, "\n".join(report.lines())
+    assert processes_of(home) == []
