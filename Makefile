@@ -38,7 +38,7 @@ test-slow: $(INSTALLED)  ## The tests of the real daemon, half a minute and more
 	$(BIN)/python -m pytest -m 'slow and not real_kafka'
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
-	$(BIN)/python -m pytest -m real_kafka -rs
+	$(BIN)/python -m pytest -m "real_kafka and not faults" -rs
 
 test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills, some six minutes (Java 17 and Maven)
 	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults

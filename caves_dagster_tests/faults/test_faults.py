@@ -15,6 +15,8 @@ from caves_dagster_tests.faults.plan import Target, make_plan
 from caves_dagster_tests.faults.stack import running_stack
 from caves_dagster_tests.local.conftest import processes_of
 
+pytestmark = [pytest.mark.faults, pytest.mark.real_kafka]
+
 KILLS = 30
 SEED = 1
 
@@ -25,7 +27,6 @@ def java_and_maven() -> None:
     require_kafka(on_ci=os.environ.get("CI", "").lower() in ("true", "1"))
 
 
-@pytest.mark.faults
 def test_nothing_is_lost_or_doubled_whatever_is_killed_and_every_recovery_takes_less_than_20_s(
     tmp_path: Path,
 ) -> None:
