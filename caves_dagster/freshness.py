@@ -1,0 +1,72 @@
+"""When a table counts as stale, and what keeps it fresh on a quiet topic.
+
+Dagster's freshness sees materialisations only. So whoever reads the topic and finds nothing new says so, at a
+slow pace, by a materialisation of zero rows. Where nobody reads the topic, or the broker is away, nobody says
+it, and the tables get stale although nothing came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import dagster as dg
+
+from caves_dagster.settings import FreshnessSettings
+from caves_dagster.shop import Shop
+
+
+def freshness_policy(settings: FreshnessSettings) -> dg.FreshnessPolicy:
+    """The policy of every watched table."""
+    return dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(minutes=settings.fail_minutes),
+        warn_window=timedelta(minutes=settings.warn_minutes),
+    )
+
+
+def watched(shop: Shop) -> list[dg.AssetKey]:
+    """The tables that have the policy: RAW, where events arrive, then PRODUCTION's, where they end up."""
+    production = [
+        table for step in shop.transformations if step.layer == "production" for table in step.writes
+    ]
+    return [dg.AssetKey(table.key) for table in (shop.raw, *production)]
+
+
+def renewal_seconds(settings: FreshnessSettings) -> float:
+    """Age of a materialisation at which a quiet topic renews it."""
+    return settings.warn_minutes * 60 / 2
+
+
+def last_materialised(instance: dg.DagsterInstance, shop: Shop) -> dict[dg.AssetKey, float]:
+    """When each watched table that ever was materialised was so last, seconds since 1970."""
+    found = {}
+    for record in instance.get_asset_records(watched(shop)):
+        last = record.asset_entry.last_materialization
+        if last is not None:
+            found[record.asset_entry.asset_key] = last.timestamp
+    return found
+
+
+def renewals(
+    shop: Shop, last: Mapping[dg.AssetKey, float], now: float, settings: FreshnessSettings
+) -> list[dg.AssetMaterialization]:
+    """What to report when the topic was read a moment ago and holds nothing that RAW has not.
+
+    A table behind RAW is up to date only if it was materialised after RAW: where its transformation fails, or
+    events were landed alone, it is not, and gets stale.
+
+    Args:
+        last: what `last_materialised` gives.
+    """
+    raw, *behind = watched(shop)
+    if raw not in last or now - last[raw] < renewal_seconds(settings):
+        return []
+    current = [raw, *(key for key in behind if last.get(key, 0.0) >= last[raw])]
+    return [
+        dg.AssetMaterialization(
+            key,
+            description=f"{shop.topic} was read, and holds nothing new.",
+            metadata={"rows": 0, "quiet_topic": True},
+        )
+        for key in current
+    ]
