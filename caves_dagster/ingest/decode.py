@@ -39,7 +39,7 @@ def decode(message: KafkaMessage, contract: Contract, max_event_bytes: int) -> t
         event = decoder.decode(value)
         if exact and b"\\" not in value and value.count(b":") == _encode(event).count(b":"):
             return contract.row(event, value)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # The long way tells what is wrong, and in which order.
     strict_json.check(value)
     try:

@@ -195,6 +195,19 @@ def test_what_no_message_may_contain_is_refused_in_fields_the_contract_does_not_
     assert (found.failure_class, found.path) == (failure_class, path)
 
 
+@pytest.mark.parametrize("depth", [900, 5_000, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_message_nested_deeper_than_any_parser_goes_is_refused_as_any_other(
+    depth: int, opening: str, closing: str
+) -> None:
+    """The typed decoder raises RecursionError: uncaught, it would stop the topic at this message for ever."""
+    deep = opening * depth + "1" + closing * depth
+    for value in (deep, encoded(ORDER).decode()[:-1] + f',"x":{deep}}}'):
+        assert refusal(value.encode()).failure_class == "NESTING"
+    # Cut short, it may be told as either.
+    assert refusal((opening * depth).encode()).failure_class in {"NESTING", "SYNTAX"}
+
+
 def test_an_unknown_field_may_be_nested_up_to_64_levels_of_the_message() -> None:
     unknown = b"[" * 62 + b"]" * 62
     value = encoded(put(ORDER, "event_content.extra", "HERE")).replace(b'"HERE"', unknown)
