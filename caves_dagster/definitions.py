@@ -43,7 +43,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
 
 def _under_policy(settings: Settings, shop: Shop, assets: list[Any]) -> list[Any]:
-    """The assets with who answers for them and when they are stale: what holds for all is applied here, once."""
+    """The assets with their owner and freshness: policy that holds for all is applied here, once."""
     policy, fresh = freshness_policy(settings.freshness), set(watched(shop))
 
     def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
