@@ -195,7 +195,7 @@ def deliver(
     for name, thread in threads.items():
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
-            problems.setdefault(name, f"An alert was not delivered by {name} within {seconds:.0f} s.")
+            problems.setdefault(name, f"An alert was not delivered by {name} within {seconds:g} s.")
     return list(done), [problem for _, problem in sorted(problems.items())]
 
 
