@@ -25,7 +25,7 @@ from caves_dagster.shops import shops
 from caves_dagster.warehouse.ddl import described
 from caves_dagster.warehouse.scripts import render, setup_sql, statements
 
-_LIBRARY = {"raw_rows.sql", "versions.sql"}
+_LIBRARY = {"dead_letters.sql", "raw_rows.sql", "versions.sql"}
 """Macros, which other files import."""
 _BIND = re.compile(r"%\((\w+)\)s")
 
@@ -366,6 +366,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "ACKNOWLEDGED_AT": "TIMESTAMP_LTZ",
         "ACKNOWLEDGED_BY": "VARCHAR(200)",
     },
+    "RAW_DATA.DEAD_LETTER_REPLAYS": {"DEAD_LETTER_ID": "VARCHAR(36)", "LANDED": "BOOLEAN"},
     "RAW_DATA.INGEST_BATCHES": {
         "RUN_ID": "VARCHAR(100)",
         "CONSUMED": "INTEGER",

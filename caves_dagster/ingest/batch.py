@@ -170,15 +170,16 @@ def write_dead_letters(
     _write(columns, [Origin(letter.message, batch_id) for letter in letters], ingested_at, path)
 
 
-def failure_columns(letters: Sequence[DeadLetter]) -> dict[str, Any]:
-    """Why each of them is dead, cut to the columns' lengths, as Arrow arrays by column."""
+def failure_columns(letters: Sequence[DeadLetter | None]) -> dict[str, Any]:
+    """Why each of them is dead, cut to the columns' lengths, as Arrow arrays by column; None for None."""
     import pyarrow as pa
 
-    return {
-        "FAILURE_CLASS": pa.array([_text(one.failure_class, _CLASS_LENGTH) for one in letters], pa.string()),
-        "FAILURE_REASON": pa.array([_text(one.reason, _REASON_LENGTH) for one in letters], pa.string()),
-        "FAILURE_PATH": pa.array([_text(one.path, _PATH_LENGTH) for one in letters], pa.string()),
+    columns = {
+        "FAILURE_CLASS": [one and _text(one.failure_class, _CLASS_LENGTH) for one in letters],
+        "FAILURE_REASON": [one and _text(one.reason, _REASON_LENGTH) for one in letters],
+        "FAILURE_PATH": [one and _text(one.path, _PATH_LENGTH) for one in letters],
     }
+    return {name: pa.array(values, pa.string()) for name, values in columns.items()}
 
 
 def _write(columns: dict[str, Any], origins: Sequence[Origin], ingested_at: datetime, path: Path) -> None:

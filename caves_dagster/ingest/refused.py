@@ -20,7 +20,7 @@ from caves_dagster.ingest.stage import Stage
 from caves_dagster.shop import Contract
 from caves_dagster.warehouse.connection import Warehouse
 
-# Rows tried one by one before a batch that was refused is bisected.
+# Items tried one by one before those that were refused together are bisected.
 _SAMPLE = 20
 # What is kept of a value or a key that the warehouse does not take whole.
 _KEPT_BYTES = 64 * 2**10
@@ -87,8 +87,11 @@ def letter_trial(warehouse: Warehouse, stage: Stage) -> Trial[DeadLetter]:
     return Trial(warehouse, stage, write, stage.copy_dead_letters)
 
 
-def refused(trial: Trial[Item], items: Sequence[Item]) -> dict[int, str]:
+def refused(trial: Trial[Item], items: Sequence[Item], sampled_from: int = _SAMPLE) -> dict[int, str]:
     """Index of each item that is refused, with the reason; empty where they load.
+
+    Args:
+        sampled_from: where there are more items, a sample of them is tried before each is.
 
     Raises:
         LandingRefused: the refusal has another reason than some items' data.
@@ -96,8 +99,8 @@ def refused(trial: Trial[Item], items: Sequence[Item]) -> dict[int, str]:
     why = trial(items)
     if why is None:
         return {}
-    if _is_systemic(trial, items):
-        raise LandingRefused(why)
+    if _is_systemic(trial, items, sampled_from):
+        raise LandingRefused(f"{why} Its rows are not to blame: the table would take none of them.")
     return _bisect(trial, items)
 
 
@@ -145,7 +148,7 @@ def _missing(letter: DeadLetter) -> str:
     )
 
 
-def _is_systemic(trial: Trial[Item], items: Sequence[Item]) -> bool:
+def _is_systemic(trial: Trial[Item], items: Sequence[Item], sampled_from: int) -> bool:
     """Whether the refusal has another reason than some items' data.
 
     So it is where a COPY without a single row fails, or one of each of a sample of rows: a table that
@@ -154,7 +157,7 @@ def _is_systemic(trial: Trial[Item], items: Sequence[Item]) -> bool:
     if trial([]) is not None:
         return True
     count = len(items)
-    sample = range(0, count, -(-count // _SAMPLE)) if count > _SAMPLE else range(0)
+    sample = range(0, count, -(-count // _SAMPLE)) if count > sampled_from else range(0)
     return bool(sample) and all(trial([items[index]]) is not None for index in sample)
 
 

@@ -32,7 +32,8 @@ logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
 
 Row = dict[str, Any]
 
-_LOCKED = {625}
+# A transaction that somebody else ended fails with the second where one of its statements was running.
+_LOCKED = {625, 604}
 _MISSING = {2003, 2043, 90105, 90106}
 _SIGN_IN = {390100, 390101, 390102, 390144}
 # Its own policy waits up to 16 s, which a warehouse that is back would have to wait for too.
@@ -192,7 +193,9 @@ class Warehouse:
         address = self.settings.host or self.settings.account
         message = _first_line(error)
         if error.errno in _LOCKED:
-            return WriteConflict(f"Another transaction changed the same rows: {message}", "Try again.")
+            return WriteConflict(
+                f"Another session changed the same rows or ended this: {message}", "Try again."
+            )
         if error.errno in _MISSING:
             return WarehouseNotSetUp(
                 f"The warehouse lacks something this project needs: {message}",

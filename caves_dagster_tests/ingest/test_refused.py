@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from snowflake.connector.errors import ProgrammingError
 
 from caves_dagster.errors import LandingRefused
 from caves_dagster.ingest.refused import TRUNCATED
 from caves_dagster.kafka.client import client_config
+from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster.warehouse.scripts import setup_sql
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import (
@@ -24,7 +27,9 @@ from caves_dagster_tests.ingest.accounting import (
     dead_letters,
     files_on_stage,
     ingest,
+    ingestion,
     landed_ids,
+    require_exactly_once,
 )
 from caves_dagster_tests.ingest.test_landing import SPOILERS, lets_through, spoilt
 
@@ -126,3 +131,25 @@ def test_a_table_that_takes_no_dead_letter_at_all_is_no_message_s_fault(caves: C
         ingest(caves)
     assert time.monotonic() - began < 20, "every letter was tried"
     assert [caves.count(table) for table in (RAW, DEAD_LETTERS, "RAW_DATA.INGEST_BATCHES")] == [0, 0, 0]
+
+
+class _Ended(Warehouse):
+    """Somebody ends its transaction while the first COPY runs."""
+
+    ended = 0
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        if sql.lstrip().startswith("COPY") and not self.ended:
+            self.ended += 1
+            self._rollback()
+            raise self._translated(ProgrammingError(msg="SQL execution canceled", errno=604))
+        return super().query(sql, parameters)
+
+
+def test_a_copy_that_somebody_else_ended_is_tried_again_and_blames_no_row(caves: Caves) -> None:
+    messages = caves.events(30)
+    caves.publish(messages)
+    with _Ended(caves.settings.snowflake) as warehouse:
+        report = ingestion(caves, warehouse=warehouse).run()
+    assert (report.landed, report.dead) == (30, 0)
+    require_exactly_once(caves, messages)

@@ -77,4 +77,16 @@ CREATE TABLE IF NOT EXISTS {{ raw.schema }}.DEAD_LETTER_EVENTS (
     PRIMARY KEY (DEAD_LETTER_ID)
 ) COMMENT = 'Messages that were not valid events, whole';
 
+CREATE TABLE IF NOT EXISTS {{ raw.schema }}.DEAD_LETTER_REPLAYS (
+    REPLAY_ID VARCHAR(36) NOT NULL COMMENT 'UUID of the transaction that tried it again',
+    DEAD_LETTER_ID VARCHAR(36) NOT NULL COMMENT 'Which dead letter was tried',
+    RUN_ID VARCHAR(100) NOT NULL COMMENT 'Dagster run, or who called the command',
+    LANDED BOOLEAN NOT NULL COMMENT 'Whether it became a row of the raw table',
+    FAILURE_CLASS VARCHAR(50) COMMENT 'What kind of failure it was this time; NULL where it landed',
+    FAILURE_REASON VARCHAR(2000) COMMENT 'What was wrong this time; NULL where it landed',
+    FAILURE_PATH VARCHAR(1000) COMMENT 'JSON path that failed this time; NULL where it landed',
+    TRIED_AT TIMESTAMP_LTZ NOT NULL COMMENT 'When it was tried',
+    PRIMARY KEY (REPLAY_ID, DEAD_LETTER_ID)
+) COMMENT = 'Every attempt to replay a dead letter, and what came of it';
+
 CREATE STAGE IF NOT EXISTS {{ raw.schema }}.LANDING COMMENT = 'Batches on their way into the raw table';

@@ -1,0 +1,21 @@
+-- Under the fence, and only what is still dead: of two replays at once, one finds fewer than it tried.
+UPDATE {{ raw.schema }}.DEAD_LETTER_EVENTS
+SET
+    ATTEMPTS = ATTEMPTS + 1,
+    REPLAYED_AT = CASE WHEN r.LANDED THEN r.TRIED_AT END,
+    FAILURE_CLASS = COALESCE(r.NEW_CLASS, FAILURE_CLASS),
+    FAILURE_REASON = COALESCE(r.NEW_REASON, FAILURE_REASON),
+    FAILURE_PATH = COALESCE(r.NEW_PATH, FAILURE_PATH)
+FROM (
+    SELECT
+        DEAD_LETTER_ID AS TRIED_ID,
+        LANDED,
+        TRIED_AT,
+        FAILURE_CLASS AS NEW_CLASS,
+        FAILURE_REASON AS NEW_REASON,
+        FAILURE_PATH AS NEW_PATH
+    FROM {{ raw.schema }}.DEAD_LETTER_REPLAYS
+    WHERE REPLAY_ID = %(replay_id)s
+) AS r
+WHERE DEAD_LETTER_ID = r.TRIED_ID
+    AND REPLAYED_AT IS NULL;
