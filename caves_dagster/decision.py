@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 HEARTBEAT_MAX_AGE = 30.0
 """Seconds without a heartbeat after which a started run counts as dead."""
@@ -16,6 +16,8 @@ FIRST_BACK_OFF = 10.0
 FIRST_BACK_OFF_BLAMELESS = 1.0
 """After a run that was killed or found the outside away: it may be well with the next one. Both double."""
 LONGEST_BACK_OFF = 300.0
+LANDING_ALONE_ABOVE = 5.0
+"""Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
 
 Failure = Literal["own", "killed", "away"]
 """Why a run failed: of itself, its process was killed, the broker or the warehouse was away."""
@@ -68,12 +70,18 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
         run = alive[0]
         reason = f"Run {run.run_id[:8]} is {run.status.lower().replace('_', ' ')}."
         return Gate(reason, reason, dead)
-    whole = [run for run in runs if not run.landing_only]
-    return Gate(_back_off(whole, now, landing=False), _back_off(runs, now, landing=True), dead)
+    whole = _back_off([run for run in runs if not run.landing_only], now, landing=False)
+    alone = whole if 0 < whole.seconds <= LANDING_ALONE_ABOVE else _back_off(runs, now, landing=True)
+    return Gate(whole.reason, alone.reason, dead)
 
 
-def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> str:
-    """Why to wait after failures in a row, longer after each; a cancelled run says nothing.
+class _Wait(NamedTuple):
+    seconds: float
+    reason: str
+
+
+def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
+    """How long and why to wait after failures in a row, longer after each; a cancelled run says nothing.
 
     A run that is killed every time (by want of memory, say) waits longer each time as well: it only begins
     lower.
@@ -88,13 +96,13 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> str:
         if run.status == "FAILURE":
             failed.append(run)
     if not failed:
-        return ""
+        return _Wait(0, "")
     first = FIRST_BACK_OFF if failed[0].failure == "own" else FIRST_BACK_OFF_BLAMELESS
     left = failed[0].changed_at + min(first * 2 ** (len(failed) - 1), LONGEST_BACK_OFF) - now
     if left <= 0:
-        return ""
+        return _Wait(0, "")
     which = "the last run" if len(failed) == 1 else f"the last {len(failed)} runs"
-    return f"Waiting another {left:.0f} s, because {which} failed{_WHY[failed[0].failure]}."
+    return _Wait(left, f"Waiting another {left:.0f} s, because {which} failed{_WHY[failed[0].failure]}.")
 
 
 _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}

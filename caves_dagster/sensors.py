@@ -41,6 +41,7 @@ OBSERVE_SECONDS = 60.0
 ASK_SECONDS = 60.0
 _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
+_LAUNCH_SECONDS = 10.0
 
 
 @dataclass
@@ -50,11 +51,24 @@ class Clients:
     kafka: KafkaClient
     warehouse: Warehouse
     lock: Lock = field(default_factory=Lock)
+    _launching: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Clients:
         """Clients that connect when first used."""
         return cls(KafkaClient(settings.kafka), Warehouse(settings.snowflake))
+
+    def may_launch(self, shop: Shop, sensor: str) -> bool:
+        """Whether this sensor may ask for a run; not so when the shop's other one did a moment ago.
+
+        Until Dagster has created that run, the gate does not see it.
+        """
+        with self.lock:
+            before, when = self._launching.get(shop.name, ("", 0.0))
+            if before not in ("", sensor) and time.monotonic() - when < _LAUNCH_SECONDS:
+                return False
+            self._launching[shop.name] = (sensor, time.monotonic())
+            return True
 
 
 def sensors(
@@ -79,7 +93,7 @@ def sensors(
         while True:
             verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only=bool(verdict.reason))
-            result = _result(verdict.landing_reason, tick)
+            result = _one_of_two(_result(verdict.landing_reason, tick), shop, clients, "kafka")
             cursor = result.cursor or cursor
             observed += result.asset_events
             if result.run_requests or time.monotonic() > deadline:
@@ -95,9 +109,8 @@ def sensors(
         verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
         latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
         run_id = latest[0].dagster_run.run_id if latest else ""
-        return _result(
-            verdict.reason, partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
-        )
+        tick = partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
+        return _one_of_two(_result(verdict.reason, tick), shop, clients, "stream")
 
     return [kafka_sensor, stream_sensor]
 
@@ -110,6 +123,13 @@ def _result(reason: str, tick: Callable[[], dg.SensorResult]) -> dg.SensorResult
         return tick()
     except CavesError as error:
         return dg.SensorResult(skip_reason=str(error))
+
+
+def _one_of_two(result: dg.SensorResult, shop: Shop, clients: Clients, sensor: str) -> dg.SensorResult:
+    """The result, or a skip when the other sensor has just asked for a run: this one looks again later."""
+    if not result.run_requests or clients.may_launch(shop, sensor):
+        return result
+    return dg.SensorResult(skip_reason="The shop's other sensor has just launched a run.")
 
 
 def kafka_tick(

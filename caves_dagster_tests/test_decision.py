@@ -11,6 +11,7 @@ from caves_dagster.decision import (
     FIRST_BACK_OFF,
     FIRST_BACK_OFF_BLAMELESS,
     HEARTBEAT_MAX_AGE,
+    LANDING_ALONE_ABOVE,
     LONGEST_BACK_OFF,
     START_MAX_AGE,
     Failure,
@@ -168,6 +169,15 @@ def test_a_run_that_only_landed_does_not_end_the_wait_of_the_rest() -> None:
     verdict = gate(runs, NOW)
     assert "the last 4 runs failed" in verdict.reason
     assert verdict.landing_reason == ""
+
+
+def test_landing_does_not_go_alone_when_the_whole_pipeline_may_go_in_a_moment() -> None:
+    waiting = replace(failures(1, 0, "away")[0], landed=True)
+    verdict = gate([waiting], NOW)
+    assert verdict.landing_reason == verdict.reason != ""
+    waiting = replace(failures(1, FIRST_BACK_OFF - LANDING_ALONE_ABOVE - 0.1)[0], landed=True)
+    assert gate([waiting], NOW).landing_reason == ""
+    assert gate([replace(waiting, changed_at=waiting.changed_at - 0.1)], NOW).landing_reason
 
 
 # --- back-off

@@ -442,6 +442,20 @@ def test_rows_in_a_staging_stream_do_not_launch_staging_again(caves: Caves, sens
     assert data.skip_message == "No stream holds rows."
 
 
+def test_one_run_is_launched_where_both_sensors_have_work(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    caves.publish(caves.events(5, seed=2))
+    assert launched(sensors.kafka()) == 1
+    data = sensors.stream()
+    assert launched(data) == 0
+    assert data.skip_message == "The shop's other sensor has just launched a run."
+    monkeypatch.setattr("caves_dagster.sensors._LAUNCH_SECONDS", 0.0)
+    assert launched(sensors.stream()) == 1, "the run never came: the rows do not wait for ever"
+
+
 def test_the_run_that_the_stream_sensor_asks_for_moves_the_rows(caves: Caves, sensors: Sensors) -> None:
     caves.publish(caves.events(40))
     ingest(caves)
