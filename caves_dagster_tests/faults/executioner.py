@@ -50,11 +50,11 @@ def carry_out(
                 _overtake(watch, report.kills[-1], suffered)
             report.kills.append(suffered)
             if following is None or not following.double:
-                suffered.recovered_at = watch.await_reached(suffered.back_at, _PATIENCE_SECONDS)
+                suffered.recovered_at = watch.await_reached(suffered.back_at, 3 * limit_seconds)
             producer.require_alive()
             say(_told(suffered))
         sent = producer.stop()
-        _conclude(stack, sent, report)
+        conclude(stack, sent, report)
     report.seconds = time.monotonic() - began
     return report
 
@@ -115,7 +115,7 @@ def _overtake(watch: Watch, before: Suffered, suffered: Suffered) -> None:
     before.recovered_at = None if before.overtaken else reached
 
 
-def _conclude(stack: Stack, sent: Sent, report: Report) -> None:
+def conclude(stack: Stack, sent: Sent, report: Report) -> None:
     """Wait until everything has arrived, and judge."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     with Warehouse(stack.settings.snowflake) as warehouse:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -162,13 +164,15 @@ def victim(run: dg.DagsterRun | None, transforming: bool) -> psutil.Process | No
 
 @contextmanager
 def running_stack(home: Path, cache: Path) -> Iterator[Stack]:
-    """The stack while the block runs."""
+    """The stack while the block runs; ended by SIGTERM, this process still ends what it started."""
     stack = Stack(home, cache)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
     try:
         stack.start()
         yield stack
     finally:
         stack.stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _kill(pid: int | None) -> None:
