@@ -136,7 +136,7 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check]) -> dg.AssetChecksD
         for check in checks:
             key = dg.AssetCheckKey(dg.AssetKey(table.key), check.name)
             if key in context.selected_asset_check_keys:
-                yield _result(table, run_check(context.resources.warehouse, shop, check, since))
+                yield check_result(table, run_check(context.resources.warehouse, shop, check, since))
 
     return hold_against
 
@@ -149,7 +149,8 @@ def _began(context: dg.AssetCheckExecutionContext) -> datetime:
     return datetime.fromtimestamp(record.start_time, UTC)
 
 
-def _result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
+def check_result(table: Table, outcome: Outcome) -> dg.AssetCheckResult:
+    """An outcome as Dagster takes it."""
     offending = sum(int(row["OFFENDING"] or 0) for row in outcome.rows)
     metadata: dict[str, Any] = {
         "offending": offending,

@@ -11,6 +11,7 @@ from caves_dagster.assets import shop_assets
 from caves_dagster.checks import asset_checks
 from caves_dagster.freshness import freshness_policy, watched
 from caves_dagster.jobs import clean_up_job, pipeline_job, seed_job
+from caves_dagster.rebuild_job import rebuild_job
 from caves_dagster.resources import resources
 from caves_dagster.schedules import seed_schedule
 from caves_dagster.sensors import Clients, sensors
@@ -29,7 +30,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             dg.Definitions(
                 assets=_under_policy(settings, shop, shop_assets(settings, shop)),
                 asset_checks=asset_checks(shop),
-                jobs=[job],
+                jobs=[job, rebuild_job(shop)],
                 sensors=sensors(settings, shop, job, clients),
             )
         )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from caves_dagster.assets.transformation import transform
 from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import NotConfirmed
 from caves_dagster.rebuild import rebuild, require_confirmation
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
+from caves_dagster_tests.test_cli import caves_command, require_one_line
 from caves_dagster_tests.versions import (
     PRODUCED,
     STAGED,
@@ -145,3 +148,88 @@ def test_anything_but_the_exact_confirmation_is_refused(caves: Caves, said: str)
     assert repr(said) in str(refusal.value)
 
     require_confirmation(caves.shop, "rebuild caves")
+
+
+# --- the job and the command ---
+
+
+def _run_job(caves: Caves, instance: dg.DagsterInstance, said: str | None) -> dg.ExecuteInProcessResult:
+    job = build_definitions(caves.settings).resolve_job_def("caves_rebuild_production")
+    config = {"ops": {"caves_rebuild": {"config": {"confirmation": said}}}} if said is not None else None
+    return job.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+
+
+def _corrupt(caves: Caves) -> dict[str, list[dict[str, Any]]]:
+    """Events in PRODUCTION, one of them changed by hand; how the tables were before that."""
+    caves.publish(caves.events(60, invalid_rate=0.1))
+    ingest(caves)
+    consume_all(caves.warehouse, caves.shop)
+    before = _tables(caves)
+    caves.warehouse.execute("UPDATE PRODUCTION.ORDERS SET TOTAL_AMOUNT = TOTAL_AMOUNT + 1, QUANTITY = 0")
+    assert _tables(caves) != before
+    return before
+
+
+def test_the_job_rebuilds_reports_rows_before_and_after_and_runs_every_check(caves: Caves) -> None:
+    before = _corrupt(caves)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = _run_job(caves, instance, "rebuild caves")
+
+        assert result.success
+        assert _tables(caves) == before
+        for table in _REBUILT:
+            event = instance.get_latest_materialization_event(dg.AssetKey(table.lower().split(".")))
+            assert event is not None
+            assert event.asset_materialization is not None
+            found = event.asset_materialization.metadata
+            assert found["rows_before"].value == found["dagster/row_count"].value == len(before[table])
+            assert found["seconds"].value >= 0
+        evaluations = [
+            event.event_specific_data
+            for event in result.all_events
+            if event.event_type_value == "ASSET_CHECK_EVALUATION"
+        ]
+        assert {(found.check_name, found.passed) for found in evaluations} == {
+            (check.name, True) for check in shop_checks(caves.shop)
+        }
+
+
+@pytest.mark.parametrize("said", [None, "", "yes"])
+def test_the_job_does_nothing_without_its_confirmation(caves: Caves, said: str | None) -> None:
+    _corrupt(caves)
+    corrupted = _tables(caves)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = _run_job(caves, instance, said)
+
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "say 'rebuild caves'" in str(failure.event_specific_data)
+    assert _tables(caves) == corrupted
+
+
+def test_the_job_fails_when_a_check_fails_after_it(caves: Caves) -> None:
+    """A record whose key cannot be read: no rebuild brings it to PRODUCTION."""
+    insert_raw(caves.warehouse, [Feed().order("no number")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = _run_job(caves, instance, "rebuild caves")
+
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "raw_vs_prod_counts (orders: no key at sales_events 0:0)" in str(failure.event_specific_data)
+
+
+def test_the_command_asks_refuses_and_rebuilds(caves: Caves) -> None:
+    before = _corrupt(caves)
+    corrupted = _tables(caves)
+
+    refused = caves_command(caves, "rebuild", "--confirm", "rebuild")
+    require_one_line(refused, "'rebuild'", "say 'rebuild caves'")
+    assert _tables(caves) == corrupted
+
+    done = caves_command(caves, "rebuild", "--shop", "caves", "--confirm", "rebuild caves")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "raw_vs_prod_counts: PASS" in done.stdout
+    assert "PRODUCTION.ORDERS" in done.stdout
+    assert _tables(caves) == before
+
+    require_one_line(caves_command(caves, "rebuild", "--shop", "none"), "There is no shop 'none'")

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from caves_dagster.cli import alerts, demo, gaps, kafka, local, produce, seed, setup, status, up
+from caves_dagster.cli import alerts, demo, gaps, kafka, local, produce, rebuild, seed, setup, status, up
 from caves_dagster.errors import CavesError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(kafka.app, name="kafka")
-for command in (demo.demo, up.up, setup.setup, seed.seed, produce.produce, status.status):
+for command in (demo.demo, up.up, setup.setup, seed.seed, produce.produce, status.status, rebuild.rebuild):
     app.command()(command)
 
 

@@ -38,7 +38,11 @@ def create_table(session: Session, tree: exp.Create) -> results.Result:
     temporary = any(isinstance(p, exp.TemporaryProperty) for p in properties)
     read = streams.read_by(session, tree)
     with session.ddl(table.database):
+        text = to_duckdb(query, session.context()) if query is not None else ""
         if known:
+            if text:  # the query may read the table that it replaces
+                session.cursor.execute(f"CREATE OR REPLACE TEMP TABLE _caves_replacing AS {text}")
+                text = "SELECT * FROM temp.main._caves_replacing"
             streams.strand(session, table)
             session.cursor.execute(f"DROP TABLE {table.sql}")
         if columns.definitions and typed:
@@ -48,10 +52,8 @@ def create_table(session: Session, tree: exp.Create) -> results.Result:
             session.cursor.execute(to_duckdb(made, session.context()))
             if query is not None:
                 names = ", ".join(quote(column[0]) for column in columns.declared)
-                text = to_duckdb(query, session.context())
                 session.cursor.execute(f"INSERT INTO {table.sql} ({names}) {text}")
         elif query is not None:
-            text = to_duckdb(query, session.context())
             names = ", ".join(quote(c.name) for c in columns.definitions)
             session.cursor.execute(f"CREATE TABLE {table.sql} {f'({names})' if names else ''} AS {text}")
         else:
@@ -61,6 +63,7 @@ def create_table(session: Session, tree: exp.Create) -> results.Result:
         if sql := columns.insert_sql(table):
             session.cursor.execute(sql)
         session.consumed.update(read)
+        session.cursor.execute("DROP TABLE IF EXISTS temp.main._caves_replacing")
     return results.status(f"Table {table.name} successfully created.")
 
 
