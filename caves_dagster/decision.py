@@ -55,11 +55,13 @@ class Gate:
         reason: why no run of the pipeline, nor of its transformations, may be launched now; "" if one may.
         landing_reason: why not even landing may be launched. What fails behind landing never slows it.
         dead: runs that count as under way for Dagster, but whose process is gone.
+        under_way: the run that is under way, "" when none is.
     """
 
     reason: str
     landing_reason: str = ""
     dead: tuple[str, ...] = ()
+    under_way: str = ""
 
 
 def gate(runs: Sequence[RunFacts], now: float) -> Gate:
@@ -69,7 +71,7 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
     if alive:
         run = alive[0]
         reason = f"Run {run.run_id[:8]} is {run.status.lower().replace('_', ' ')}."
-        return Gate(reason, reason, dead)
+        return Gate(reason, reason, dead, under_way=run.run_id)
     whole = _back_off([run for run in runs if not run.landing_only], now, landing=False)
     alone = whole if 0 < whole.seconds <= LANDING_ALONE_ABOVE else _back_off(runs, now, landing=True)
     return Gate(whole.reason, alone.reason, dead)

@@ -31,6 +31,7 @@ from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
+from caves_dagster.rebuild_job import rebuild_name
 from caves_dagster.resources import LANDING_ONLY_TAG
 from caves_dagster.runs import look_at_runs
 from caves_dagster.settings import Settings
@@ -92,7 +93,8 @@ def sensors(
         cursor, observed = context.cursor, []
         while True:
             verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
-            tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only=bool(verdict.reason))
+            landing_only = bool(verdict.reason or _rebuilding(context.instance, shop))
+            tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only)
             result = _one_of_two(_result(verdict.landing_reason, tick), shop, clients, "kafka")
             cursor = result.cursor or cursor
             observed += result.asset_events
@@ -110,9 +112,16 @@ def sensors(
         latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
         run_id = latest[0].dagster_run.run_id if latest else ""
         tick = partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
-        return _one_of_two(_result(verdict.reason, tick), shop, clients, "stream")
+        reason = verdict.reason or _rebuilding(context.instance, shop)
+        return _one_of_two(_result(reason, tick), shop, clients, "stream")
 
     return [kafka_sensor, stream_sensor]
+
+
+def _rebuilding(instance: dg.DagsterInstance, shop: Shop) -> str:
+    """Why no transformation may be launched (it would wait for the fence, and landing behind it), or ""."""
+    run_id = look_at_runs(instance, rebuild_name(shop), time.time()).under_way
+    return f"Run {run_id[:8]} rebuilds production." if run_id else ""
 
 
 def _result(reason: str, tick: Callable[[], dg.SensorResult]) -> dg.SensorResult:

@@ -65,6 +65,7 @@ def test_nothing_is_launched_while_a_run_is_under_way(status: str) -> None:
     assert "01234567" in verdict.reason
     assert status.lower().replace("_", " ") in verdict.reason
     assert verdict.dead == ()
+    assert verdict.under_way == "0123456789ab"
 
 
 def test_a_run_under_way_counts_even_when_a_newer_one_has_ended() -> None:

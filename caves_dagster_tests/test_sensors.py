@@ -27,6 +27,7 @@ from caves_dagster.errors import TopicNotFound
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
+from caves_dagster.rebuild_job import rebuild_name
 from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.run_process import is_gone, this_process
 from caves_dagster.sensors import OBSERVE_SECONDS, Clients
@@ -244,6 +245,32 @@ def test_what_fails_behind_landing_does_not_slow_landing(caves: Caves, sensors: 
     assert [key.path for key in request.asset_selection or []] == [caves.shop.raw.key]
     assert LANDING_ONLY_TAG in request.tags
     assert launched(sensors.stream()) == 0, "the transformations wait"
+
+
+def test_during_a_rebuild_landing_goes_on_and_the_transformations_wait(
+    caves: Caves, sensors: Sensors
+) -> None:
+    caves.publish(caves.events(5))
+    job, beating = rebuild_name(caves.shop), {HEARTBEAT_TAG: f"{time.time():.0f}"}
+    run = create_run_for_test(sensors.instance, job_name=job, status=STATUS.STARTED, tags=beating)
+
+    (request,) = sensors.kafka().run_requests or []
+    assert [key.path for key in request.asset_selection or []] == [caves.shop.raw.key]
+    assert LANDING_ONLY_TAG in request.tags
+    ingest(caves)
+    waiting = sensors.stream()
+    assert launched(waiting) == 0
+    assert f"{run.run_id[:8]} rebuilds production" in (waiting.skip_message or "")
+
+
+@pytest.mark.parametrize("status", [STATUS.SUCCESS, STATUS.FAILURE])
+def test_after_a_rebuild_everything_goes_on(
+    caves: Caves, sensors: Sensors, status: dg.DagsterRunStatus
+) -> None:
+    caves.publish(caves.events(5))
+    create_run_for_test(sensors.instance, job_name=rebuild_name(caves.shop), status=status)
+    (request,) = sensors.kafka().run_requests or []
+    assert request.asset_selection is None
 
 
 def test_while_a_run_is_under_way_nothing_outside_is_asked(caves: Caves, sensors: Sensors) -> None:
