@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, help="repeats a plan; drawn and printed otherwise")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds a recovery may take")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then no more kills, and the verdict")
     parser.add_argument("--home", type=Path, help="keep everything there (a new folder); else it is removed")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
@@ -38,6 +40,7 @@ def main() -> int:
                 make_plan(seed, options.kills),
                 seed,
                 options.limit,
+                60 * options.minutes,
                 lambda line: console.print(line, highlight=False),
             )
     report.print(console)

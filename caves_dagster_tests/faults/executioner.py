@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ RATE = 20.0
 LIMIT_SECONDS = 20.0
 _PATIENCE_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
-_RUN_SECONDS = 120.0
+_RUN_SECONDS = 180.0
 
 
 def carry_out(
@@ -31,11 +32,14 @@ def carry_out(
     plan: Sequence[Kill],
     seed: int,
     limit_seconds: float = LIMIT_SECONDS,
+    most_seconds: float = math.inf,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Kill as planned while a producer goes on; then stop it and see what arrived.
 
     Args:
+        limit_seconds: what a recovery may take. After three times as long the plan goes on without it.
+        most_seconds: no kill is begun later than that.
         say: is told each kill, and each recovery.
     """
     report = Report(seed, limit_seconds)
@@ -45,6 +49,8 @@ def carry_out(
     with Watch(stack.settings.snowflake) as watch:
         assert watch.await_reached(time.time(), _PATIENCE_SECONDS), "nothing arrived before the first kill"
         for kill, following in zip(plan, (*plan[1:], None), strict=True):
+            if time.monotonic() - began > most_seconds:
+                break
             suffered = _kill(stack, kill)
             if kill.double:
                 _overtake(watch, report.kills[-1], suffered)
@@ -52,7 +58,9 @@ def carry_out(
             if following is None or not following.double:
                 suffered.recovered_at = watch.await_reached(suffered.back_at, 3 * limit_seconds)
             producer.require_alive()
-            say(_told(suffered))
+            say(_told(suffered, waited=following is None or not following.double))
+        if (last := report.kills[-1]).recovered_at is None:
+            last.recovered_at = watch.await_reached(last.back_at, 3 * limit_seconds)
         sent = producer.stop()
         conclude(stack, sent, report)
     report.seconds = time.monotonic() - began
@@ -136,8 +144,10 @@ def conclude(stack: Stack, sent: Sent, report: Report) -> None:
     report.runs = dict(stack.runs())
 
 
-def _told(suffered: Suffered) -> str:
+def _told(suffered: Suffered, waited: bool) -> str:
     kill, took = suffered.kill, suffered.recovery_seconds
     away = suffered.back_at - suffered.at
-    outcome = f"recovered in {took:.1f} s" if took is not None else "not waited for its recovery"
+    outcome = "did not recover" if waited else "another kill follows"
+    if took is not None:
+        outcome = f"recovered in {took:.1f} s"
     return f"{kill.number + 1:3} {kill.target}: back after {away:.1f} s, {outcome}."

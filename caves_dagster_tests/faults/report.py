@@ -105,8 +105,9 @@ class Report:
         for what, names in (("Lost", found.lost), ("Doubled", found.doubled), ("Never sent", found.strange)):
             lines += [f"{what}: {', '.join(names[:10])}"] if names else []
         for one in self.slow:
-            took = "never" if one.recovery_seconds is None else f"{one.recovery_seconds:.1f} s"
-            lines.append(f"Kill {one.kill.number} ({one.kill.target}): recovered {took}.")
+            took = one.recovery_seconds
+            outcome = "did not recover" if took is None else f"recovered in {took:.1f} s"
+            lines.append(f"Over the limit: kill {one.kill.number + 1} ({one.kill.target}) {outcome}.")
         return lines + self.problems
 
 

@@ -110,7 +110,7 @@ def test_a_recovery_that_is_late_or_never_comes_is_not(seconds: float | None) ->
     found = report(suffered(1.0), suffered(seconds))
     assert not found.good
     assert [one.recovery_seconds for one in found.slow] == [seconds and pytest.approx(seconds)]
-    assert any(line.startswith("Kill 0 (broker): recovered") for line in found.lines())
+    assert any(line.startswith("Over the limit: kill 1 (broker) ") for line in found.lines())
 
 
 def test_a_check_that_did_not_pass_and_a_run_left_under_way_are_not_good() -> None:
