@@ -8,7 +8,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from caves_dagster.cli import alerts, demo, gaps, kafka, local, produce, rebuild, seed, setup, status, up
+from caves_dagster.cli import (
+    alerts,
+    dead_letters,
+    demo,
+    gaps,
+    kafka,
+    local,
+    produce,
+    rebuild,
+    seed,
+    setup,
+    status,
+    up,
+)
 from caves_dagster.errors import CavesError
 
 app = typer.Typer(
@@ -20,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(local.app, name="local")
 app.add_typer(gaps.app, name="gaps")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(kafka.app, name="kafka")
 for command in (demo.demo, up.up, setup.setup, seed.seed, produce.produce, status.status, rebuild.rebuild):
