@@ -46,6 +46,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("caves")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the fuzzing tests (`ingest/test_fuzz.py`) can be told."""
+    parser.addoption(
+        "--fuzz-seed", type=int, default=20_260_301, help="other payloads (default: %(default)s)"
+    )
+    parser.addoption("--fuzz-payloads", type=int, default=20_000, help="of a round (default: %(default)s)")
+
+
 @dataclass
 class Caves:
     """The wine shop on an empty warehouse database, with a topic of its own."""
