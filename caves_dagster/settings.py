@@ -256,6 +256,31 @@ class FreshnessSettings(_Section):
         return self
 
 
+class DeadLetterBudget(_Section):
+    """How many dead letters are too many: the check `dead_letter_budget`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_DEAD_LETTER_")
+
+    warn_share: float = Field(0.01, ge=0, le=1, validation_alias=_names("CAVES_DEAD_LETTER_WARN_SHARE"))
+    """Share of the messages above which there is a warning."""
+    fail_share: float = Field(0.05, ge=0, le=1, validation_alias=_names("CAVES_DEAD_LETTER_FAIL_SHARE"))
+    """Share of the messages above which the check fails."""
+    window_hours: float = Field(
+        24.0, gt=0, le=24 * 366, validation_alias=_names("CAVES_DEAD_LETTER_WINDOW_HOURS")
+    )
+    """Hours that are looked back on."""
+    min_messages: int = Field(100, ge=1, validation_alias=_names("CAVES_DEAD_LETTER_MIN_MESSAGES"))
+    """With fewer messages in that time no share is too large."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DeadLetterBudget:
+        if self.warn_share > self.fail_share:
+            raise ValueError(
+                "CAVES_DEAD_LETTER_WARN_SHARE must not be more than CAVES_DEAD_LETTER_FAIL_SHARE"
+            )
+        return self
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -293,6 +318,8 @@ class Settings(_Section):
     """Who is told."""
     freshness: FreshnessSettings = Field(default_factory=FreshnessSettings)
     """When a table is stale."""
+    dead_letters: DeadLetterBudget = Field(default_factory=DeadLetterBudget)
+    """How many dead letters are too many."""
 
     _embedded: tuple[str, ...] = PrivateAttr(())
 
@@ -322,9 +349,13 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         kafka = KafkaSettings(_env_file=file)
         snowflake = SnowflakeSettings(_env_file=file)
-        alerts, freshness = AlertSettings(_env_file=file), FreshnessSettings(_env_file=file)
         settings = Settings(
-            _env_file=file, kafka=kafka, snowflake=snowflake, alerts=alerts, freshness=freshness
+            _env_file=file,
+            kafka=kafka,
+            snowflake=snowflake,
+            alerts=AlertSettings(_env_file=file),
+            freshness=FreshnessSettings(_env_file=file),
+            dead_letters=DeadLetterBudget(_env_file=file),
         )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
@@ -360,6 +391,7 @@ def embedded_settings(home: Path) -> Settings:
         snowflake=SnowflakeSettings.model_construct(**local),
         alerts=AlertSettings.model_construct(),
         freshness=FreshnessSettings.model_construct(),
+        dead_letters=DeadLetterBudget.model_construct(),
     )
     settings._embedded = ("broker", "warehouse")
     return settings

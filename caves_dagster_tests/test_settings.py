@@ -18,6 +18,7 @@ from caves_dagster.settings import (
     ENDPOINTS_FILE,
     PROJECT_ROOT,
     AlertSettings,
+    DeadLetterBudget,
     FreshnessSettings,
     KafkaSettings,
     Settings,
@@ -32,6 +33,7 @@ SECTIONS: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
     AlertSettings,
     FreshnessSettings,
+    DeadLetterBudget,
     Settings,
 )
 _OURS = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_", "DB_PATH")
@@ -464,6 +466,40 @@ def test_secrets_are_not_in_an_error_nor_in_its_traceback(
     assert not [text for text in told if "s3cr3t" in text]
 
 
+# --- the budget of dead letters
+
+
+def test_a_budget_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = loaded(
+        monkeypatch,
+        CAVES_DEAD_LETTER_WARN_SHARE="0",
+        CAVES_DEAD_LETTER_FAIL_SHARE="1",
+        CAVES_DEAD_LETTER_WINDOW_HOURS="0.5",
+        CAVES_DEAD_LETTER_MIN_MESSAGES="7",
+    ).dead_letters
+    assert (budget.warn_share, budget.fail_share) == (0.0, 1.0)
+    assert (budget.window_hours, budget.min_messages) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CAVES_DEAD_LETTER_WARN_SHARE", "-0.01"),
+        ("CAVES_DEAD_LETTER_WARN_SHARE", "0.06"),
+        ("CAVES_DEAD_LETTER_FAIL_SHARE", "1.01"),
+        ("CAVES_DEAD_LETTER_FAIL_SHARE", "0.009"),
+        ("CAVES_DEAD_LETTER_FAIL_SHARE", "nan"),
+        ("CAVES_DEAD_LETTER_WINDOW_HOURS", "0"),
+        ("CAVES_DEAD_LETTER_MIN_MESSAGES", "0"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=name):
+        loaded(monkeypatch, **{name: value})
+
+
 # --- .env.example
 
 EXAMPLE = PROJECT_ROOT / ".env.example"
@@ -487,8 +523,9 @@ def test_env_example_lists_every_setting_and_no_other() -> None:
 
 
 def test_every_setting_has_a_name_in_the_environment() -> None:
+    sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters"}
     for section in SECTIONS:
-        assert section.model_fields.keys() - names(section) <= {"kafka", "snowflake", "alerts", "freshness"}
+        assert section.model_fields.keys() - names(section) <= sections
 
 
 def test_env_example_explains_every_setting() -> None:
