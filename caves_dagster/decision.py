@@ -20,7 +20,7 @@ LANDING_ALONE_ABOVE = 5.0
 """Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
 
 Failure = Literal["own", "killed", "away"]
-"""Why a run failed: of itself, its process was killed, the broker or the warehouse was away."""
+"""Why a run failed: of itself, its process was killed or never began, the broker or the warehouse was away."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,11 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
 _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
 
 
-_WHY = {"own": "", "killed": " (killed)", "away": " (the broker or the warehouse was away)"}
+_WHY = {
+    "own": "",
+    "killed": " (killed, or it never began)",
+    "away": " (the broker or the warehouse was away)",
+}
 
 
 def _is_dead(run: RunFacts, now: float) -> bool:

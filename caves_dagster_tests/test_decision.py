@@ -215,7 +215,10 @@ def test_a_run_that_dies_every_time_waits_longer_each_time_too(failure: Failure)
 
 def test_failures_before_a_killed_run_count_but_only_as_a_killed_one_does() -> None:
     runs = [*failures(1, 3, "killed"), *failures(2, 60)]
-    assert gate(runs, NOW).reason == "Waiting another 1 s, because the last 3 runs failed (killed)."
+    assert (
+        gate(runs, NOW).reason
+        == "Waiting another 1 s, because the last 3 runs failed (killed, or it never began)."
+    )
 
 
 def test_the_wait_says_that_something_was_away() -> None:
