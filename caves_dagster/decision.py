@@ -20,7 +20,7 @@ LANDING_ALONE_ABOVE = 5.0
 """Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
 
 Failure = Literal["own", "killed", "away"]
-"""Why a run failed: of itself, its process was killed or never began, the broker or the warehouse was away."""
+"""Why a run failed: of itself, its process was killed or never began, broker or warehouse were away."""
 
 
 @dataclass(frozen=True)
