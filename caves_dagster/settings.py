@@ -165,7 +165,7 @@ class KafkaSettings(_Section):
     ssl_ca_location: Path | None = Field(None, validation_alias=_names("KAFKA_SSL_CA_LOCATION"))
     """CA certificates, where the system's do not do."""
     timeout_seconds: float = Field(10.0, gt=0, validation_alias=_names("CAVES_KAFKA_TIMEOUT_SECONDS"))
-    """Seconds a metadata or offset request may take before the broker counts as away."""
+    """Seconds a request may take, or a read bring nothing, before the broker counts as away."""
 
     @model_validator(mode="after")
     def _sasl_complete(self) -> KafkaSettings:
@@ -294,8 +294,8 @@ class Settings(_Section):
     """A longer message becomes a dead letter."""
     batch_max_events: int = Field(50_000, ge=1, validation_alias=_names("CAVES_BATCH_MAX_EVENTS"))
     """Most events in one landing transaction."""
-    batch_max_bytes: int = Field(64 * 2**20, ge=1024, validation_alias=_names("CAVES_BATCH_MAX_BYTES"))
-    """Most message bytes in one landing transaction."""
+    batch_max_bytes: int = Field(32 * 2**20, ge=1024, validation_alias=_names("CAVES_BATCH_MAX_BYTES"))
+    """Most message bytes (keys, values and headers) in one landing transaction. Two batches are in memory."""
     sensor_interval_seconds: int = Field(5, ge=1, validation_alias=_names("CAVES_SENSOR_INTERVAL_SECONDS"))
     """Seconds between ticks of the Kafka and stream sensors."""
     run_retention_days: float = Field(2.0, gt=0, validation_alias=_names("CAVES_RUN_RETENTION_DAYS"))

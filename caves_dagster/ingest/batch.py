@@ -1,4 +1,9 @@
-"""A batch on its way to RAW: rows and dead letters as columns, written to Parquet."""
+"""A batch on its way to RAW: rows and dead letters as columns, written to Parquet.
+
+Memory decides the shape. A row takes some four times the memory of the message it is made of, so rows exist a
+group at a time, on their way into the file; what a batch keeps is its messages. Where rows are needed once
+more, as the warehouse refused some, they are decoded again.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,11 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.reader import KafkaMessage, Read
@@ -21,6 +26,11 @@ _MAX_TIMESTAMP_MS = 7_258_118_400_000
 _CLASS_LENGTH = 50
 _REASON_LENGTH = 2000
 _PATH_LENGTH = 1000
+# Most that is in columns at once, a row group of the file.
+_GROUP_ROWS = 5000
+_GROUP_BYTES = 4 * 2**20
+
+Item = TypeVar("Item")
 
 
 class Origin(NamedTuple):
@@ -28,6 +38,10 @@ class Origin(NamedTuple):
 
     message: KafkaMessage
     batch_id: str
+
+
+Row = tuple[tuple[Any, ...], Origin]
+"""The values of a row, in the order of the contract's columns, and where it comes from."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +56,17 @@ class DeadLetter:
 
 @dataclass
 class Batch:
-    """One landing transaction's worth: what was read, split into rows and dead letters.
+    """One landing transaction's worth: what was read, split into messages that became rows and dead letters.
 
-    `rows[i]` is the contract's row of `messages[i]`. The files hold both, None where there is nothing; their
-    names are new with every writing, as PUT and COPY both remember names.
+    The files hold both, None where there is nothing; their names are new with every writing, as PUT and COPY
+    both remember names.
     """
 
     read: Read
-    messages: list[KafkaMessage]
-    rows: list[tuple[Any, ...]]
-    dead: list[DeadLetter]
+    contract: Contract
+    max_event_bytes: int
+    messages: list[KafkaMessage] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
     batch_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     ingested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     decode_seconds: float = 0.0
@@ -66,12 +81,12 @@ class Batch:
     @property
     def skipped(self) -> int:
         """Offsets without a record."""
-        return self.offsets - len(self.rows) - len(self.dead)
+        return self.offsets - len(self.messages) - len(self.dead)
 
-    @property
-    def origins(self) -> list[Origin]:
-        """Where each row comes from."""
-        return [Origin(message, self.batch_id) for message in self.messages]
+    def rows(self) -> Iterator[Row]:
+        """The row of each message, decoded again."""
+        for message in self.messages:
+            yield decode(message, self.contract, self.max_event_bytes), Origin(message, self.batch_id)
 
     def refuse(self, reasons: Mapping[int, str]) -> None:
         """Turn rows that the warehouse will not load into dead letters of class LANDING.
@@ -81,9 +96,7 @@ class Batch:
         """
         for index, reason in sorted(reasons.items()):
             self.dead.append(DeadLetter(self.messages[index], "LANDING", reason, "$"))
-        keep = [index for index in range(len(self.rows)) if index not in reasons]
-        self.messages = [self.messages[index] for index in keep]
-        self.rows = [self.rows[index] for index in keep]
+        self.messages = [message for index, message in enumerate(self.messages) if index not in reasons]
 
     def partitions(self) -> list[dict[str, Any]]:
         """Per partition, what INGEST_BATCHES.PARTITIONS and the positions say of it."""
@@ -109,65 +122,69 @@ class Batch:
 def build(read: Read, contract: Contract, max_event_bytes: int, folder: Path) -> Batch:
     """Decode and validate what was read: every message ends as a row or a dead letter, in a file."""
     began = time.monotonic()
-    batch = Batch(read, [], [], [])
-    for message in read.messages:
-        try:
-            row = decode(message, contract, max_event_bytes)
-        except InvalidEvent as invalid:
-            batch.dead.append(DeadLetter(message, invalid.failure_class, invalid.reason, invalid.path))
-        else:
-            batch.rows.append(row)
-            batch.messages.append(message)
-    write(batch, contract, folder)
+    batch = Batch(read, contract, max_event_bytes)
+    write(batch, _sorted(batch), folder)
     batch.decode_seconds = time.monotonic() - began
     return batch
 
 
-def write(batch: Batch, contract: Contract, folder: Path) -> None:
-    """Write the batch's files."""
+def _sorted(batch: Batch) -> Iterator[Row]:
+    """The rows of what was read; notes each message as one of a row or as a dead letter."""
+    for message in batch.read.messages:
+        try:
+            values = decode(message, batch.contract, batch.max_event_bytes)
+        except InvalidEvent as invalid:
+            batch.dead.append(DeadLetter(message, invalid.failure_class, invalid.reason, invalid.path))
+        else:
+            batch.messages.append(message)
+            yield values, Origin(message, batch.batch_id)
+
+
+def write(batch: Batch, rows: Iterable[Row], folder: Path) -> None:
+    """Write the batch's files, its rows first."""
     stem = f"{batch.batch_id}-{time.time_ns()}"
-    batch.row_file = batch.dead_file = None
-    if batch.rows:
-        batch.row_file = folder / f"{stem}.parquet"
-        write_rows(contract, batch.rows, batch.origins, batch.ingested_at, batch.row_file)
+    path = folder / f"{stem}.parquet"
+    batch.row_file = path if write_rows(batch.contract, rows, batch.ingested_at, path) else None
+    batch.dead_file = None
     if batch.dead:
         batch.dead_file = folder / f"{stem}-dead.parquet"
         write_dead_letters(batch.dead, batch.batch_id, batch.ingested_at, batch.dead_file)
 
 
-def write_rows(
-    contract: Contract,
-    rows: Sequence[tuple[Any, ...]],
-    origins: Sequence[Origin],
-    ingested_at: datetime,
-    path: Path,
-) -> None:
-    """Write rows of the contract, `rows[i]` made of `origins[i]`, as a Parquet file."""
+def write_rows(contract: Contract, rows: Iterable[Row], ingested_at: datetime, path: Path) -> int:
+    """Write rows of the contract as a Parquet file; returns how many."""
     import pyarrow as pa
 
-    values = zip(*rows, strict=True) if rows else ((),) * len(contract.columns)
-    columns = {
-        name: pa.array(column, getattr(pa, kind)())
-        for (name, kind), column in zip(contract.columns.items(), values, strict=True)
-    }
-    _write(columns, origins, ingested_at, path)
+    kinds = {name: getattr(pa, kind)() for name, kind in contract.columns.items()}
+
+    def columns(group: Sequence[Row]) -> dict[str, Any]:
+        values = zip(*(row[0] for row in group), strict=True) if group else ((),) * len(kinds)
+        of_contract = {
+            name: pa.array(column, kind) for (name, kind), column in zip(kinds.items(), values, strict=True)
+        }
+        return of_contract | _origin_columns([row[1] for row in group], ingested_at)
+
+    return _write(rows, lambda row: len(row[1].message.value or b""), columns, path)
 
 
 def write_dead_letters(
-    letters: Sequence[DeadLetter], batch_id: str, ingested_at: datetime, path: Path
+    letters: Iterable[DeadLetter], batch_id: str, ingested_at: datetime, path: Path
 ) -> None:
     """Write dead letters as a Parquet file, bytes in base64."""
     import pyarrow as pa
 
-    columns = {
-        "DEAD_LETTER_ID": pa.array([str(uuid.uuid4()) for _ in letters], pa.string()),
-        "VALUE": pa.array([_base64(letter.message.value) for letter in letters], pa.large_string()),
-        "MESSAGE_KEY": pa.array([_base64(letter.message.key) for letter in letters], pa.large_string()),
-        "HEADERS": pa.array([_headers(letter.message) for letter in letters], pa.string()),
-        **failure_columns(letters),
-        "ATTEMPTS": pa.array([1] * len(letters), pa.int64()),
-    }
-    _write(columns, [Origin(letter.message, batch_id) for letter in letters], ingested_at, path)
+    def columns(group: Sequence[DeadLetter]) -> dict[str, Any]:
+        return {
+            "DEAD_LETTER_ID": pa.array([str(uuid.uuid4()) for _ in group], pa.string()),
+            "VALUE": pa.array([_base64(letter.message.value) for letter in group], pa.large_string()),
+            "MESSAGE_KEY": pa.array([_base64(letter.message.key) for letter in group], pa.large_string()),
+            "HEADERS": pa.array([_headers(letter.message) for letter in group], pa.large_string()),
+            **failure_columns(group),
+            "ATTEMPTS": pa.array([1] * len(group), pa.int64()),
+            **_origin_columns([Origin(letter.message, batch_id) for letter in group], ingested_at),
+        }
+
+    _write(letters, lambda letter: letter.message.size, columns, path)
 
 
 def failure_columns(letters: Sequence[DeadLetter | None]) -> dict[str, Any]:
@@ -182,13 +199,12 @@ def failure_columns(letters: Sequence[DeadLetter | None]) -> dict[str, Any]:
     return {name: pa.array(values, pa.string()) for name, values in columns.items()}
 
 
-def _write(columns: dict[str, Any], origins: Sequence[Origin], ingested_at: datetime, path: Path) -> None:
-    """Add where the records came from, and write the file."""
+def _origin_columns(origins: Sequence[Origin], ingested_at: datetime) -> dict[str, Any]:
+    """Where records came from, and when they were ingested."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     messages = [origin.message for origin in origins]
-    columns |= {
+    return {
         "INGESTION_TIME": pa.array([ingested_at.isoformat()] * len(origins), pa.string()),
         "KAFKA_TOPIC": pa.array([message.topic for message in messages], pa.string()),
         "KAFKA_PARTITION": pa.array([message.partition for message in messages], pa.int64()),
@@ -196,7 +212,38 @@ def _write(columns: dict[str, Any], origins: Sequence[Origin], ingested_at: date
         "KAFKA_TIMESTAMP": _timestamps([message.timestamp_ms for message in messages]),
         "BATCH_ID": pa.array([origin.batch_id for origin in origins], pa.string()),
     }
-    pq.write_table(pa.table(columns), path)
+
+
+def _write(
+    items: Iterable[Item],
+    size: Callable[[Item], int],
+    columns: Callable[[Sequence[Item]], dict[str, Any]],
+    path: Path,
+) -> int:
+    """Write items to a Parquet file, group by group; returns how many."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 0
+    with pq.ParquetWriter(path, pa.table(columns([])).schema) as file:
+        for group in _groups(items, size):
+            file.write_table(pa.table(columns(group)))
+            count += len(group)
+    return count
+
+
+def _groups(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """The items in lists of at most _GROUP_ROWS, each closed once it has _GROUP_BYTES."""
+    group: list[Item] = []
+    held = 0
+    for item in items:
+        group.append(item)
+        held += size(item)
+        if len(group) >= _GROUP_ROWS or held >= _GROUP_BYTES:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _timestamps(milliseconds: list[int | None]) -> Any:

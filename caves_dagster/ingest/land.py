@@ -86,7 +86,7 @@ class Lander:
             if not self._mend(batch, refusal):
                 raise
             with tempfile.TemporaryDirectory(prefix="caves-") as folder:
-                write(batch, self._shop.contract, Path(folder))
+                write(batch, batch.rows(), Path(folder))
                 self._commit(batch, landing)
 
     def _commit(self, batch: Batch, landing: Landing) -> None:
@@ -96,7 +96,7 @@ class Lander:
             with fenced(self._warehouse, self._shop):
                 self._require_positions(landing)
                 if row_file is not None:
-                    self.stage.copy_rows(row_file, len(batch.rows))
+                    self.stage.copy_rows(row_file, len(batch.messages))
                 if dead_file is not None:
                     self.stage.copy_dead_letters(dead_file, len(batch.dead))
                 self._record(batch, landing, uploaded - began, uploaded)
@@ -119,7 +119,7 @@ class Lander:
 
     def _mend(self, batch: Batch, refusal: LandingRefused) -> bool:
         """Turn what the warehouse refuses into what it takes; returns whether there was anything."""
-        rows = list(zip(batch.rows, batch.origins, strict=True))
+        rows = list(batch.rows())
         dead = refused(row_trial(self._warehouse, self.stage, self._shop.contract), rows)
         batch.refuse(dead)
         cut = storable(letter_trial(self._warehouse, self.stage), batch.dead) if batch.dead else {}
@@ -159,8 +159,8 @@ class Lander:
             | {
                 "batch_id": batch.batch_id,
                 "run_id": landing.run_id,
-                "consumed": len(batch.rows) + len(batch.dead),
-                "landed": len(batch.rows),
+                "consumed": len(batch.messages) + len(batch.dead),
+                "landed": len(batch.messages),
                 "dead": len(batch.dead),
                 "skipped": batch.skipped,
                 "bytes": batch.read.bytes,

@@ -17,6 +17,7 @@ from caves_dagster.kafka.client import KafkaClient
 # One call into librdkafka hands over at most this many messages (its own limit is a million).
 _CALL = 10_000
 _FIRST_CALL = 10
+_WAIT_SECONDS = 0.1
 
 
 class KafkaMessage(NamedTuple):
@@ -28,7 +29,13 @@ class KafkaMessage(NamedTuple):
     timestamp_ms: int | None
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]]
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its key, value and headers."""
+        named = sum(len(name) + len(value or b"") for name, value in self.headers) if self.headers else 0
+        return len(self.key or b"") + len(self.value or b"") + named
 
 
 @dataclass
@@ -51,16 +58,14 @@ class Read:
     seconds: float = 0.0
 
 
-def read_batches(
-    client: KafkaClient, plan: Plan, max_events: int, max_bytes: int, stall_seconds: float = 30.0
-) -> Iterator[Read]:
+def read_batches(client: KafkaClient, plan: Plan, max_events: int, max_bytes: int) -> Iterator[Read]:
     """Yield batches until every partition has reached its goal; the first has the plan's news even if empty.
 
     A partition is done at the first record or end-of-partition event at or past its goal. Offsets below the
     goal without a record (control records, aborted or compacted ones) are passed over.
 
     Raises:
-        KafkaUnreachable: nothing arrived for `stall_seconds`.
+        KafkaUnreachable: nothing arrived for the `timeout_seconds` of the client's settings.
         PositionsMoved: the broker deleted records between the plan and the read.
     """
     position = dict(plan.start)
@@ -71,11 +76,12 @@ def read_batches(
             yield first
         return
     consumer = client.reader(plan.state.topic, pending)
+    patience = client.settings.timeout_seconds
     try:
         batch = first
         while pending:
             began = time.monotonic()
-            _fill(consumer, plan, position, pending, batch, max_events, max_bytes, stall_seconds)
+            _fill(consumer, plan, position, pending, batch, max_events, max_bytes, patience)
             batch.seconds = time.monotonic() - began
             yield batch
             batch = Read()
@@ -108,25 +114,29 @@ def _fill(
     batch: Read,
     max_events: int,
     max_bytes: int,
-    stall_seconds: float,
+    patience: float,
 ) -> None:
-    """Add messages to `batch` until it is full or nothing is pending."""
-    deadline = time.monotonic() + stall_seconds
+    """Add messages to `batch` until it is full or nothing is pending.
+
+    A call that waits could hand over many times the bytes that still fit, were the messages to become larger
+    all at once. So only what the consumer's queue holds is taken, which is bounded.
+    """
+    deadline = time.monotonic() + patience
     while pending and len(batch.messages) < max_events and batch.bytes < max_bytes:
         remaining = sum(plan.goal[p] - position[p] for p in pending)
         room = max_events - len(batch.messages)
         call = min(remaining, room, _CALL, _fitting(batch, max_bytes))
-        received = consumer.consume(max(1, call), 0.1)
+        received = consumer.consume(max(1, call), 0) or consumer.consume(1, _WAIT_SECONDS)
         if not received:
             if time.monotonic() > deadline:
                 raise KafkaUnreachable(
-                    f"Kafka handed over nothing of {plan.state.topic!r} for {stall_seconds:.0f} s although "
+                    f"Kafka handed over nothing of {plan.state.topic!r} for {patience:.0f} s although "
                     f"partitions {sorted(pending)} are not at their end.",
                     "Check the broker; the next run goes on where this one stopped.",
                 )
             continue
-        deadline = time.monotonic() + stall_seconds
-        _take(received, plan.goal, position, pending, batch)
+        deadline = time.monotonic() + patience
+        _take(received, plan.state.topic, plan.goal, position, pending, batch)
         done = [p for p in position if p in pending and position[p] >= plan.goal[p]]
         for partition in done:
             del pending[partition]
@@ -143,6 +153,7 @@ def _fitting(batch: Read, max_bytes: int) -> int:
 
 def _take(
     received: Sequence[Any],
+    topic: str,
     goal: Mapping[int, int],
     position: dict[int, int],
     pending: Mapping[int, int],
@@ -164,10 +175,9 @@ def _take(
             kind, timestamp = message.timestamp()
             key, value = message.key(), message.value()
             known = timestamp if kind and timestamp >= 0 else None
-            batch.messages.append(
-                KafkaMessage(message.topic(), partition, offset, known, key, value, _headers(message))
-            )
-            batch.bytes += len(key or b"") + len(value or b"")
+            taken = KafkaMessage(topic, partition, offset, known, key, value, _headers(message))
+            batch.messages.append(taken)
+            batch.bytes += taken.size
             progress.last_record_offset = offset
             progress.last_record_timestamp_ms = known
             position[partition] = progress.end = offset + 1
@@ -180,9 +190,9 @@ def _take(
 _call_headers = methodcaller("headers")
 
 
-def _headers(message: Any) -> list[tuple[str, bytes | None]]:
+def _headers(message: Any) -> Sequence[tuple[str, bytes | None]]:
     """The message's headers; one unreadable header in their place where a name is not UTF-8."""
     try:
-        return _call_headers(message) or []
+        return _call_headers(message) or ()
     except (SystemError, UnicodeDecodeError):
         return [("\ufffd", None)]

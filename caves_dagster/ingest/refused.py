@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from caves_dagster.errors import LandingRefused
-from caves_dagster.ingest.batch import DeadLetter, Origin, write_dead_letters, write_rows
+from caves_dagster.ingest.batch import DeadLetter, Row, write_dead_letters, write_rows
 from caves_dagster.ingest.stage import Stage
 from caves_dagster.shop import Contract
 from caves_dagster.warehouse.connection import Warehouse
@@ -65,15 +65,11 @@ class _RolledBack(Exception):
     """Ends a trial's transaction."""
 
 
-Row = tuple[tuple[Any, ...], Origin]
-
-
 def row_trial(warehouse: Warehouse, stage: Stage, contract: Contract) -> Trial[Row]:
     """Tries rows on the raw table."""
 
     def write(rows: Sequence[Row], path: Path) -> None:
-        values, origins = [row[0] for row in rows], [row[1] for row in rows]
-        write_rows(contract, values, origins, datetime.now(UTC), path)
+        write_rows(contract, rows, datetime.now(UTC), path)
 
     return Trial(warehouse, stage, write, stage.copy_rows)
 

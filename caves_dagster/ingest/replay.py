@@ -23,11 +23,11 @@ from typing import Any
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_random_exponential
 
 from caves_dagster.errors import LandingRefused, PositionsMoved, RetryableError
-from caves_dagster.ingest.batch import DeadLetter, Origin, failure_columns, write_rows
+from caves_dagster.ingest.batch import DeadLetter, Origin, Row, failure_columns, write_rows
 from caves_dagster.ingest.dead_letters import Chosen, DeadLetters, Page, StoredLetter
 from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.fence import fenced
-from caves_dagster.ingest.refused import TRUNCATED, Row, refused, row_trial
+from caves_dagster.ingest.refused import TRUNCATED, refused, row_trial
 from caves_dagster.ingest.stage import Stage
 from caves_dagster.settings import Settings
 from caves_dagster.shop import SQL_ROOT, InvalidEvent, Shop
@@ -194,8 +194,7 @@ class Replay:
             row_file = None
             if rows:
                 row_file = Path(folder) / f"{uuid.uuid4()}.parquet"
-                values, origins = [row[0] for row in rows], [row[1] for row in rows]
-                write_rows(self._shop.contract, values, origins, now, row_file)
+                write_rows(self._shop.contract, rows, now, row_file)
             with self._stage.holding(verdict_file, row_file) as (verdicts_name, rows_name):
                 assert verdicts_name is not None
                 with fenced(self._warehouse, self._shop):

@@ -160,6 +160,8 @@ class Ingestion:
                     if under_way is not None:
                         landed, under_way = under_way, None
                         self._done(landed.result(), report, began)
+                        # Else it would be in memory while the next one but one is read.
+                        del landed
                     landing = Landing(plan.state, dict(expected), gaps, self._run_id)
                     under_way = landing_thread.submit(self._land, batch, landing)
                     expected |= {partition: moved.end for partition, moved in batch.read.progress.items()}
@@ -208,7 +210,7 @@ class Ingestion:
 
     def _done(self, batch: Batch, report: IngestReport, began: float) -> None:
         self._progressed = time.monotonic()
-        report.landed += len(batch.rows)
+        report.landed += len(batch.messages)
         report.dead += len(batch.dead)
         report.skipped += batch.skipped
         report.bytes += batch.read.bytes
@@ -218,7 +220,7 @@ class Ingestion:
         report.dead_by_class.update(letter.failure_class for letter in batch.dead)
         log.info(
             "Landed %d rows and %d dead letters of %s in batch %s (%.0f events/s so far, lag %d).",
-            len(batch.rows),
+            len(batch.messages),
             len(batch.dead),
             batch.read.messages[0].topic if batch.read.messages else self._shop.topic,
             batch.batch_id,

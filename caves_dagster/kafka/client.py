@@ -197,7 +197,10 @@ class KafkaClient:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
-                "queued.max.messages.kbytes": 32 * 1024,
+                # Memory: what waits here, and one answer of the broker, which compression may make ten times
+                # as large once it is unpacked. A larger message comes all the same.
+                "queued.max.messages.kbytes": 8 * 1024,
+                "fetch.max.bytes": 2 * 2**20,
                 "fetch.wait.max.ms": 100,
             }
         )

@@ -70,8 +70,10 @@ def message(value: bytes | None) -> KafkaMessage:
 
 
 def row(value: bytes | None, contract: Contract = CONTRACT) -> dict[str, Any]:
-    """The message's row, by column."""
-    return dict(zip(contract.columns, decode(message(value), contract, MAX_BYTES), strict=True))
+    """The message's row, by column, UTF-8 as text."""
+    values = decode(message(value), contract, MAX_BYTES)
+    texts = (one.decode() if isinstance(one, bytes) else one for one in values)
+    return dict(zip(contract.columns, texts, strict=True))
 
 
 def refusal(value: bytes | None) -> InvalidEvent:

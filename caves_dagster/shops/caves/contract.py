@@ -121,17 +121,17 @@ def row(event: OrderCreated | InventoryAdjusted, value: bytes) -> tuple[Any, ...
         "ORDER_CREATED" if order else "INVENTORY_ADJUSTED",
         content.product_id,
         content.customer_id if isinstance(content, OrderContent) else None,
-        bytes(sent["event_metadata"]).decode(),
-        bytes(sent["event_content"]).decode(),
+        bytes(sent["event_metadata"]),
+        bytes(sent["event_content"]),
         _extra(sent),
         event.event_metadata.event_id.lower(),
     )
 
 
-def _extra(sent: dict[str, msgspec.Raw]) -> str | None:
+def _extra(sent: dict[str, msgspec.Raw]) -> bytes | None:
     """The fields beside the three that the contract names, as one JSON object."""
     extra = {name: value for name, value in sent.items() if name not in _NAMED}
-    return msgspec.json.encode(extra).decode() if extra else None
+    return msgspec.json.encode(extra) if extra else None
 
 
 def _check_timestamp(text: str, path: str) -> None:
