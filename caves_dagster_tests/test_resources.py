@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from caves_dagster.errors import RetryableError
+from caves_dagster.local.dagster_services import dagster_home
 from caves_dagster.resources import FAILURE_TAG, SHOP_TAG, end_transactions_of_killed_runs
 from caves_dagster.warehouse.abandoned import landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
@@ -87,3 +89,9 @@ def test_a_run_starts_although_its_warehouse_is_away(caves: Caves, instance: dg.
     )
     with Warehouse(nowhere) as away:
         assert end_transactions_of_killed_runs(away, instance, run) == 0
+
+
+def test_a_run_that_hangs_while_its_heart_beats_is_ended_by_dagster(tmp_path: Path) -> None:
+    with dg.DagsterInstance.from_config(str(dagster_home(tmp_path))) as home:
+        assert home.run_monitoring_enabled
+        assert 3600 <= home.run_monitoring_max_runtime_seconds <= 4 * 3600
