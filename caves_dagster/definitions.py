@@ -8,12 +8,13 @@ import dagster as dg
 
 from caves_dagster.alerts.sensors import alert_sensors
 from caves_dagster.assets import shop_assets
+from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_io_manager
 from caves_dagster.checks import asset_checks
 from caves_dagster.freshness import freshness_policy, watched
-from caves_dagster.jobs import clean_up_job, pipeline_job, seed_job
+from caves_dagster.jobs import batch_job, clean_up_job, pipeline_job, seed_job
 from caves_dagster.rebuild_job import rebuild_job
 from caves_dagster.resources import resources
-from caves_dagster.schedules import seed_schedule
+from caves_dagster.schedules import batch_schedule, seed_schedule
 from caves_dagster.sensors import Clients, sensors
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import Shop
@@ -34,12 +35,24 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 sensors=sensors(settings, shop, job, clients),
             )
         )
+        if shop.batch:
+            job = batch_job(shop, shop.batch)
+            parts.append(dg.Definitions(jobs=[job], schedules=[batch_schedule(shop, shop.batch, job)]))
         if shop.seed:
             job = seed_job(shop, shop.seed)
             parts.append(dg.Definitions(jobs=[job], schedules=[seed_schedule(shop, job)]))
     parts.append(dg.Definitions(sensors=alert_sensors(settings, shops(settings))))
     clean_up, schedule = clean_up_job(settings)
-    parts.append(dg.Definitions(jobs=[clean_up], schedules=[schedule], resources=resources(settings)))
+    parts.append(
+        dg.Definitions(
+            jobs=[clean_up],
+            schedules=[schedule],
+            resources=resources(settings)
+            | {BATCH_IO_MANAGER: batch_io_manager(settings, shops(settings))},
+            # One process a run, for what is materialised by hand too: each one pays the imports.
+            executor=dg.in_process_executor,
+        )
+    )
     return dg.Definitions.merge(*parts)
 
 

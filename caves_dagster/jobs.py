@@ -8,7 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from caves_dagster.assets.seed import seed_key
 from caves_dagster.settings import Settings
-from caves_dagster.shop import Seed, Shop
+from caves_dagster.shop import Batch, Seed, Shop
 
 _DELETED_AT_ONCE = 500
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -37,6 +37,17 @@ def seed_job(shop: Shop, seed: Seed) -> UnresolvedAssetJobDefinition:
         f"{shop.name}_seed",
         selection=dg.AssetSelection.assets(seed_key(seed)),
         description=f"{shop.title}: made-up history in files, the same for the same options.",
+        executor_def=dg.in_process_executor,
+        run_tags={"caves/shop": shop.name},
+    )
+
+
+def batch_job(shop: Shop, batch: Batch) -> UnresolvedAssetJobDefinition:
+    """Loads the shop's batch tables; those with days, of the run's partitions."""
+    return dg.define_asset_job(
+        f"{shop.name}_batch",
+        selection=dg.AssetSelection.assets(*(dg.AssetKey(one.table.key) for one in batch.tables)),
+        description=f"{shop.title}: the batch source into the batch tables.",
         executor_def=dg.in_process_executor,
         run_tags={"caves/shop": shop.name},
     )

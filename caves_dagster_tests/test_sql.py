@@ -60,6 +60,7 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
         step = shop.transformations[0]
         names = {"stream": step.stream.full_name, "source": step.source.full_name}
         yield rendered(f"transform/{path.name}", raw=shop.raw, **names)
+    yield from _batch_uses(shop)
     for path in sorted((shop.folder / "setup").glob("*.sql")):
         yield rendered(f"{shop.name}/setup/{path.name}")
     yield rendered(f"{shop.name}/raw/{shop.raw.name.lower()}.sql", file="f.parquet")
@@ -78,6 +79,26 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
 
 @cache
 def _all() -> tuple[Rendered, ...]:
+def _batch_uses(shop: Shop) -> Iterator[Rendered]:
+    """What the batch half reads: the same names and the same arguments."""
+    if shop.batch is None:
+        return
+    for path in sorted((SQL_ROOT / "batch" / "setup").glob("*.sql")):
+        sql = render(SQL_ROOT, f"batch/setup/{path.name}", schema=shop.batch.schema)
+        yield Rendered(f"batch/setup/{path.name}", sql)
+    yield Rendered("batch/take_fence.sql", render(SQL_ROOT, "batch/take_fence.sql", schema=shop.batch.schema))
+    for table in shop.batch.tables:
+        names = {
+            "table": table.table.full_name,
+            "loading": f"{table.table.full_name}_LOADING",
+            "key": table.key,
+            "columns": [column.name for column in described(shop)[table.table.full_name].columns],
+        }
+        for day in {table.day, None}:
+            sql = _BIND.sub("'2026-06-30'", render(SQL_ROOT, "batch/exchange.sql", day=day, **names))
+            yield Rendered("batch/exchange.sql", sql, f" {table.table.name} by {day}")
+
+
     return tuple(one for shop in declared_shops() for one in _uses(shop))
 
 
@@ -381,6 +402,7 @@ _TABLES: dict[str, dict[str, str]] = {
     },
     "BATCH_DATA.CUSTOMERS": {
         "CUSTOMER_ID": "INTEGER",
+    "BATCH_DATA.LOAD_FENCE": {"EPOCH": "INTEGER"},
         "NAME": "VARCHAR(200)",
         "EMAIL": "VARCHAR(200)",
         "REGISTRATION_DATE": "DATE",

@@ -60,6 +60,9 @@ def setup_sql(shop: Shop) -> list[str]:
     """Every statement that a shop needs before its first event: idempotent, and none replaces a stream."""
     names = [f"ingest/setup/{path.name}" for path in sorted((SQL_ROOT / "ingest" / "setup").glob("*.sql"))]
     scripts = [render(SQL_ROOT, name, raw=shop.raw) for name in names]
+    if shop.batch is not None:
+        for path in sorted((SQL_ROOT / "batch" / "setup").glob("*.sql")):
+            scripts.append(render(SQL_ROOT, f"batch/setup/{path.name}", schema=shop.batch.schema))
     own = sorted((shop.folder / "setup").glob("*.sql"))
     scripts += [render(shop.sql, f"{shop.name}/setup/{path.name}") for path in own]
     scripts += [render(shop.sql, f"{shop.name}/analytics/{view.name.lower()}.sql") for view in shop.views]
