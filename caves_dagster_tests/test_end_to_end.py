@@ -12,13 +12,13 @@ import dagster as dg
 import psutil
 import pytest
 
-from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.checks import shop_checks
 from caves_dagster.definitions import build_definitions
 from caves_dagster.local.dagster_services import dagster_services
 from caves_dagster.resources import HEARTBEAT_TAG
 from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.ingest.accounting import environment, require_exactly_once
+from caves_dagster_tests.ingest.accounting import environment, require_exactly_once, require_sound
 from caves_dagster_tests.local.conftest import processes_of
 
 pytestmark = on_both_brokers
@@ -64,7 +64,7 @@ def test_the_job_carries_a_topic_to_production_and_its_checks_pass(
     assert caves.count("RAW_DATA.DEAD_LETTER_EVENTS") == invalid > 0
     checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
     assert set(checks) == {check.name for check in shop_checks(caves.shop)}
-    assert all(evaluation.passed for evaluation in checks.values())
+    assert {name for name, evaluation in checks.items() if not evaluation.passed} <= {"dead_letter_budget"}
     assert all("figures" in evaluation.metadata for evaluation in checks.values())
 
 
@@ -144,8 +144,7 @@ def test_a_run_whose_transformation_fails_keeps_what_landed_and_the_next_one_goe
     assert run_job(caves, instance).success
 
     assert caves.count("PRODUCTION.ORDERS") + caves.count("PRODUCTION.INVENTORY_HISTORY") == 100
-    for check in shop_checks(caves.shop):
-        assert run_check(caves.warehouse, caves.shop, check).status == "PASS"
+    require_sound(caves)
 
 
 def test_a_run_s_heart_beats(caves: Caves, instance: dg.DagsterInstance) -> None:
@@ -230,6 +229,5 @@ def test_the_daemon_s_sensors_carry_every_event_although_a_run_and_the_daemon_ar
         for process in family:
             kill(process)
     require_exactly_once(caves, messages)
-    for check in shop_checks(caves.shop):
-        assert run_check(caves.warehouse, caves.shop, check).status == "PASS", check.name
+    require_sound(caves)
     assert processes_of(home) == []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from caves_dagster.assets.transformation import transform
-from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.ingest.run import Ingestion
 from caves_dagster.shop import Message
 from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.ingest.accounting import require_sound
 
 pytestmark = on_both_brokers
 
@@ -27,8 +27,20 @@ def test_every_event_reaches_production_and_every_invalid_one_is_a_dead_letter(c
     assert caves.count("RAW_DATA.DEAD_LETTER_EVENTS") == invalid > 100
     produced = caves.count("PRODUCTION.ORDERS") + caves.count("PRODUCTION.INVENTORY_HISTORY")
     assert produced == 2000 - invalid
-    for check in shop_checks(caves.shop):
-        assert run_check(caves.warehouse, caves.shop, check).status == "PASS"
+    require_sound(caves)
+
+
+def test_events_that_are_published_twice_are_two_rows_of_raw_and_one_of_production(caves: Caves) -> None:
+    messages = caves.events(60)
+    for _ in range(2):
+        caves.publish(messages)
+        Ingestion(caves.settings, caves.shop, caves.kafka, caves.warehouse, "test").run()
+        for step in caves.shop.transformations:
+            transform(caves.warehouse, caves.shop, step)
+
+    assert caves.count("RAW_DATA.RAW_EVENTS_STREAM") == 120
+    assert caves.count("PRODUCTION.ORDERS") + caves.count("PRODUCTION.INVENTORY_HISTORY") == 60
+    require_sound(caves)
 
 
 def test_fields_that_the_contract_does_not_name_are_kept_wherever_they_stand(caves: Caves) -> None:

@@ -65,6 +65,16 @@ def test_messages_of_a_mebibyte_land_or_are_dead_letters_byte_for_byte(caves: Ca
     require_exactly_once(caves, mixed)
 
 
+@pytest.mark.topic(1)
+def test_a_message_above_the_limit_is_a_whole_dead_letter_and_its_neighbours_land(caves: Caves) -> None:
+    large = Message(b"k", random.Random(2).randbytes(caves.settings.max_event_bytes + 1))
+    before, after = caves.events(3), caves.events(3, seed=2)
+    send(caves, [*before, large, *after], message_max_bytes=8 * MIB)
+    assert ingest(caves).dead_by_class == {"TOO_LARGE": 1}
+    assert [bytes(row["VALUE"]) for row in dead_letters(caves)] == [large.value]
+    require_exactly_once(caves, [*before, large, *after])
+
+
 @pytest.mark.topic(
     1, cleanup_policy="compact", segment_ms=200, min_cleanable_dirty_ratio=0.01, min_compaction_lag_ms=0
 )
