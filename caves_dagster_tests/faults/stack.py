@@ -40,10 +40,12 @@ class Stack:
     Args:
         home: a new folder.
         cache: where Kafka's class path is remembered.
+        batch_max_events: of one landing transaction; None for the product's own.
     """
 
-    def __init__(self, home: Path, cache: Path) -> None:
+    def __init__(self, home: Path, cache: Path, batch_max_events: int | None = BATCH_MAX_EVENTS) -> None:
         self.home = home
+        self._options = {"CAVES_BATCH_MAX_EVENTS": str(batch_max_events)} if batch_max_events else {}
         self._kafka = ApacheKafka(
             home, preferred_port=None, topics=TOPIC_PARTITIONS, owner=os.getpid(), cache=cache
         )
@@ -85,8 +87,8 @@ class Stack:
         environment = embedded_environment(self.home) | {
             "DAGSTER_HOME": str(self.home / "dagster"),
             "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
-            "CAVES_BATCH_MAX_EVENTS": str(BATCH_MAX_EVENTS),
         }
+        environment |= self._options
         self._daemon = start_service(self.home, environment, DAEMON, "dagster._daemon", "run")
 
         def ticks() -> bool:
@@ -163,9 +165,11 @@ def victim(run: dg.DagsterRun | None, transforming: bool) -> psutil.Process | No
 
 
 @contextmanager
-def running_stack(home: Path, cache: Path) -> Iterator[Stack]:
+def running_stack(
+    home: Path, cache: Path, batch_max_events: int | None = BATCH_MAX_EVENTS
+) -> Iterator[Stack]:
     """The stack while the block runs; ended by SIGTERM, this process still ends what it started."""
-    stack = Stack(home, cache)
+    stack = Stack(home, cache, batch_max_events)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
     try:
         stack.start()

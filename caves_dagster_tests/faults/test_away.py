@@ -34,7 +34,7 @@ def test_two_minutes_away_lose_nothing_start_no_storm_of_runs_and_are_over_withi
 ) -> None:
     terminal = Console(file=sys.__stdout__, width=120)
     report = Report(1, LIMIT_SECONDS)
-    with running_stack(tmp_path / "home", CACHE) as stack:
+    with running_stack(tmp_path / "home", CACHE, batch_max_events=None) as stack:
         producer = Producer(stack.settings.kafka, stack.shop, stack.home / "ledger.jsonl", 1, RATE)
         producer.start()
         with Watch(stack.settings.snowflake) as watch:
@@ -47,7 +47,8 @@ def test_two_minutes_away_lose_nothing_start_no_storm_of_runs_and_are_over_withi
     assert report.good, report.lines()
     assert endured.failed <= MOST_FAILED_RUNS
     assert endured.launched <= 2, "one at its beginning, one for rows that wait in a stream"
-    assert any("cannot be reached" in reason for reason in endured.reasons), endured.reasons
+    said = [reason for reason in endured.reasons if "cannot be reached" in reason or "is started" in reason]
+    assert said, "ticks say that it is away, or that the run which it surprised still tries"
     assert endured.failed_ticks == []
     assert endured.recovery_seconds is not None
     assert endured.recovery_seconds <= LIMIT_SECONDS
