@@ -34,7 +34,7 @@ kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
 test: $(INSTALLED)  ## The tests that need no Java, on an embedded platform of their own
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-test-slow: $(INSTALLED)  ## The tests of the real daemon, half a minute and more each
+test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed payloads
 	$(BIN)/python -m pytest -m 'slow and not real_kafka'
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
