@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="keep everything there (a new folder); else it is removed")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"{options.kills} kills, seed {seed}.", highlight=False)
     threading.excepthook = _say_other_than_the_connector
     with tempfile.TemporaryDirectory(prefix="caves-faults-") as folder:

@@ -94,6 +94,9 @@ def _kill_run(stack: Stack, kill: Kill) -> Suffered:
             if victim(stack.latest_run(), transforming) is None:
                 time.sleep(_LOOK_SECONDS)
                 continue
+            while transforming and victim(stack.latest_run(), True) is not None:
+                if _transaction_open(stack, warehouse, True):
+                    break
             time.sleep(kill.delay_seconds)
             inside = _transaction_open(stack, warehouse, transforming)
             run = stack.latest_run()
@@ -147,7 +150,7 @@ def conclude(stack: Stack, sent: Sent, report: Report) -> None:
 def _told(suffered: Suffered, waited: bool) -> str:
     kill, took = suffered.kill, suffered.recovery_seconds
     away = suffered.back_at - suffered.at
-    outcome = "did not recover" if waited else "another kill follows"
+    outcome = "not recovered in time" if waited else "another kill follows"
     if took is not None:
         outcome = f"recovered in {took:.1f} s"
     return f"{kill.number + 1:3} {kill.target}: back after {away:.1f} s, {outcome}."

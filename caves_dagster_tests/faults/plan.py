@@ -28,9 +28,9 @@ _BLOCK = (
 )
 """What every so many kills consist of, in an order of their own."""
 _DOUBLE_SHARE = 0.3
-# A run is killed so long after it was seen to ingest, or to transform; everything else so long after the
-# recovery before it, or, while that is still under way, after the kill before it.
-_DELAYS = {Target.INGESTING: 0.8, Target.TRANSFORMING: 0.4}
+# A run is killed so long after it was seen to ingest, or in a transformation; everything else so long after
+# the recovery before it, or, while that is still under way, after the kill before it.
+_DELAYS = {Target.INGESTING: 0.8, Target.TRANSFORMING: 0.3}
 _LONGEST_DELAY = 5.0
 
 

@@ -106,7 +106,9 @@ class Report:
             lines += [f"{what}: {', '.join(names[:10])}"] if names else []
         for one in self.slow:
             took = one.recovery_seconds
-            outcome = "did not recover" if took is None else f"recovered in {took:.1f} s"
+            outcome = (
+                f"not within {3 * self.limit_seconds:.0f} s" if took is None else f"recovered in {took:.1f} s"
+            )
             lines.append(f"Over the limit: kill {one.kill.number + 1} ({one.kill.target}) {outcome}.")
         return lines + self.problems
 
