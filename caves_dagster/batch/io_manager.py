@@ -81,7 +81,8 @@ class _Session(Warehouse):
 
     def __init__(self, settings: SnowflakeSettings, schema: str) -> None:
         super().__init__(settings)
-        self._resource = SnowflakeResource(schema=schema.upper(), **_configuration(settings))
+        # Else it would send one more COMMIT at the end, which may fail when all is done.
+        self._resource = SnowflakeResource(schema=schema.upper(), autocommit=True, **_configuration(settings))
 
     @contextmanager
     def opened(self) -> Iterator[_Session]:
