@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -37,6 +38,22 @@ def renewal_seconds(settings: FreshnessSettings) -> float:
     return settings.warn_minutes * 60 / 2
 
 
+def renew(
+    instance: dg.DagsterInstance, shop: Shop, settings: FreshnessSettings, seen: dict[str, Any], now: float
+) -> list[dg.AssetMaterialization]:
+    """What to report when the topic was read a moment ago and holds nothing that RAW has not.
+
+    Args:
+        seen: the sensor's cache; its "fresh_at" spares Dagster's storage the question until it may matter.
+    """
+    if now - (seen.get("fresh_at") or 0.0) < renewal_seconds(settings):
+        return []
+    last = last_materialised(instance, shop)
+    found = renewals(shop, last, now, settings)
+    seen["fresh_at"] = now if found else last.get(watched(shop)[0], now)
+    return found
+
+
 def last_materialised(instance: dg.DagsterInstance, shop: Shop) -> dict[dg.AssetKey, float]:
     """When each watched table that ever was materialised was so last, seconds since 1970."""
     found = {}
@@ -50,7 +67,7 @@ def last_materialised(instance: dg.DagsterInstance, shop: Shop) -> dict[dg.Asset
 def renewals(
     shop: Shop, last: Mapping[dg.AssetKey, float], now: float, settings: FreshnessSettings
 ) -> list[dg.AssetMaterialization]:
-    """What to report when the topic was read a moment ago and holds nothing that RAW has not.
+    """A materialisation of zero rows for each table that is up to date with a quiet topic, when it is time.
 
     A table behind RAW is up to date only if it was materialised after RAW: where its transformation fails, or
     events were landed alone, it is not, and gets stale.
@@ -61,7 +78,7 @@ def renewals(
     raw, *behind = watched(shop)
     if raw not in last or now - last[raw] < renewal_seconds(settings):
         return []
-    current = [raw, *(key for key in behind if last.get(key, 0.0) >= last[raw])]
+    current = [raw, *(key for key in behind if key in last and last[key] >= last[raw])]
     return [
         dg.AssetMaterialization(
             key,

@@ -27,6 +27,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from caves_dagster.assets.topic import topic_key
 from caves_dagster.errors import CavesError
+from caves_dagster.freshness import renew
 from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name
@@ -42,6 +43,7 @@ OBSERVE_SECONDS = 60.0
 ASK_SECONDS = 60.0
 _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
+_Renewed = Callable[[dict[str, Any], float], list[dg.AssetMaterialization]]
 _LAUNCH_SECONDS = 10.0
 
 
@@ -94,7 +96,8 @@ def sensors(
         while True:
             verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
             landing_only = bool(verdict.reason or _rebuilding(context.instance, shop))
-            tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only)
+            renewed = partial(renew, context.instance, shop, settings.freshness)
+            tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
             result = _one_of_two(_result(verdict.landing_reason, tick), shop, clients, "kafka")
             cursor = result.cursor or cursor
             observed += result.asset_events
@@ -142,12 +145,20 @@ def _one_of_two(result: dg.SensorResult, shop: Shop, clients: Clients, sensor: s
 
 
 def kafka_tick(
-    shop: Shop, clients: Clients, cursor: str | None, now: float, landing_only: bool = False
+    shop: Shop,
+    clients: Clients,
+    cursor: str | None,
+    now: float,
+    landing_only: bool = False,
+    renewed: _Renewed = lambda seen, now: [],
 ) -> dg.SensorResult:
     """One evaluation of the Kafka sensor, when no run stands in the way.
 
     The cursor is a cache: the cluster, the warehouse and the end offsets at which nothing was left to read,
     and when the lag was last observed. Losing it costs one query.
+
+    Args:
+        renewed: gives what keeps the tables fresh where nothing came (`freshness.renew`).
     """
     with clients.lock:
         state = clients.kafka.inspect(shop.topic)
@@ -156,11 +167,11 @@ def kafka_tick(
         where = clients.warehouse.settings
         identity = [state.cluster_id, state.topic_id, where.account, where.host, where.database]
         if seen.get("identity") == identity and seen.get("ends") == ends:
-            return _nothing(shop, state, seen, now)
+            return _nothing(shop, state, seen, now, renewed)
         plan = make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic))
     seen |= {"identity": identity, "ends": ends} if not plan.has_news else {}
     if not plan.has_news:
-        return _nothing(shop, state, seen, now)
+        return _nothing(shop, state, seen, now, renewed)
     return dg.SensorResult(
         run_requests=[_landing_only(shop, plan.lag) if landing_only else _whole(plan.lag)],
         asset_events=_observation(shop, state, plan.lag, seen, now),
@@ -187,8 +198,10 @@ def _read_cursor(cursor: str | None) -> dict[str, Any]:
     return seen if isinstance(seen, dict) else {}
 
 
-def _nothing(shop: Shop, state: TopicState, seen: dict[str, Any], now: float) -> dg.SensorResult:
-    observed = _observation(shop, state, 0, seen, now)
+def _nothing(
+    shop: Shop, state: TopicState, seen: dict[str, Any], now: float, renewed: _Renewed
+) -> dg.SensorResult:
+    observed: list[Any] = [*_observation(shop, state, 0, seen, now), *renewed(seen, now)]
     return dg.SensorResult(
         skip_reason=f"Nothing new in {shop.topic}: lag 0 over {len(state.partitions)} partitions.",
         asset_events=observed,

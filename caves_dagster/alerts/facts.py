@@ -13,6 +13,7 @@ from typing import Protocol
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.events import JobFailureData
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
@@ -20,6 +21,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster_shared.error import SerializableErrorInfo
 
+from caves_dagster import errors
 from caves_dagster.alerts.incidents import Fact, Level, Report
 from caves_dagster.shop import Shop
 
@@ -204,7 +206,9 @@ class _Steps:
                 error = _explanation(event.step_failure_data.error)
                 said.append(f"step {event.step_key}: {error or event.message}")
             elif event.event_type is kinds.RUN_FAILURE and not said:
-                said.append(event.message or "The run failed.")
+                data = event.event_specific_data
+                error = _explanation(data.error) if isinstance(data, JobFailureData) else ""
+                said.append(error or event.message or "The run failed.")
         started = steps[kinds.STEP_START] | steps[kinds.STEP_FAILURE]
         self.well = frozenset(steps[kinds.STEP_SUCCESS] | ({_STARTING} if started else set()))
         unfinished = frozenset(started - steps[kinds.STEP_SUCCESS])
@@ -215,14 +219,11 @@ class _Steps:
 
 
 def _explanation(error: SerializableErrorInfo | None) -> str:
-    """The innermost cause: Dagster wraps what a step raised."""
-    while error is not None and error.cause is not None:
+    """What this project raised, which has the remedy; else the innermost cause. Dagster wraps both."""
+    own = f"{errors.__name__}."
+    while error is not None and not error.message.startswith(own) and error.cause is not None:
         error = error.cause
-    if error is None:
-        return ""
-    # "caves_dagster.errors.StatementFailed: problem remedy": people need no module.
-    module, colon, rest = error.message.strip().partition(": ")
-    return f"{module.rpartition('.')[2]}{colon}{rest}"
+    return "" if error is None else error.message.strip().removeprefix(own)
 
 
 def _figures(evaluation: AssetCheckEvaluation) -> tuple[str, ...]:
