@@ -40,7 +40,7 @@ test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
 	$(BIN)/python -m pytest -m "real_kafka and not faults" -rs
 
-test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills, some six minutes (Java 17 and Maven)
+test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and two outages, some twelve minutes (Java 17 and Maven)
 	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults
 
 KILLS ?= 200

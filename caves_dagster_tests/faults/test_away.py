@@ -18,7 +18,7 @@ from caves_dagster_tests.faults.stack import running_stack
 from caves_dagster_tests.faults.watch import Watch
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.faults,
     pytest.mark.real_kafka,
     # The connector tries to cancel a statement from a thread of its own, where its failure is nobody's.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
