@@ -17,19 +17,24 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 from pydantic import SecretStr
 
+from caves_dagster.alerts.channels import channels
+from caves_dagster.alerts.messages import Message
 from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import CavesError
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.local import ports
-from caves_dagster.settings import PROJECT_ROOT, Settings
+from caves_dagster.settings import PROJECT_ROOT, AlertSettings, Settings
 from caves_dagster.status import shop_status
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import set_up
+from caves_dagster_tests.alerts import servers
+from caves_dagster_tests.alerts.servers import running_hook, running_mailbox
 from caves_dagster_tests.conftest import Caves
 
 MARK = "m4rked"
 PASSWORD, PASSPHRASE, SASL = f"{MARK}-password", f"{MARK}-passphrase", f"{MARK}-sasl"
+HOOK, SMTP = f"http://127.0.0.1:1/services/{MARK}-hook", f"{MARK}-smtp"
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,21 @@ def marked(caves: Caves, **snowflake: Any) -> Settings:
     """The test's settings with every secret marked."""
     secrets = {"password": SecretStr(PASSWORD), "private_key_passphrase": SecretStr(PASSPHRASE)}
     sasl = {"sasl_mechanism": "PLAIN", "sasl_username": "albert", "sasl_password": SecretStr(SASL)}
+    alerts = AlertSettings.model_construct(
+        webhook_url=SecretStr(HOOK),
+        email_to="albert@example.org",
+        email_from="dagster@example.org",
+        smtp_host="127.0.0.1",
+        smtp_port=1,
+        smtp_user="albert",
+        smtp_password=SecretStr(SMTP),
+        grace_seconds=0.0,
+    )
     quick = {"login_timeout": 2, "network_timeout": 2, "timeout_seconds": 2.0}
     return caves.settings.model_copy(
         update={
             "sensor_interval_seconds": 1,
+            "alerts": alerts,
             "kafka": caves.settings.kafka.model_copy(update=sasl),
             "snowflake": caves.settings.snowflake.model_copy(
                 update=secrets | {k: v for k, v in quick.items() if k != "timeout_seconds"} | snowflake
@@ -144,7 +160,7 @@ def test_settings_do_not_show_their_secrets(caves: Caves) -> None:
         repr(settings.model_dump()),
         f"{settings}",
     )
-    for text in (*shown, repr(settings.snowflake), repr(settings.kafka)):
+    for text in (*shown, repr(settings.snowflake), repr(settings.kafka), repr(settings.alerts)):
         assert MARK not in text
     assert settings.snowflake.password is not None
     assert settings.snowflake.password.get_secret_value() == PASSWORD
@@ -197,7 +213,33 @@ def test_a_run_that_fails_writes_no_secret(
     said = tick_all(definitions, instance)
     with pytest.raises(CavesError) as failure, Warehouse(settings.snowflake) as warehouse:
         shop_status(settings, caves.shop, warehouse)
+    assert "The webhook did not take an alert" in said
+    assert "The mail server 127.0.0.1:1 took no alert" in said
     written.require_no_mark(said, repr(failure.value), str(failure.value), everything_recorded(instance))
+
+
+def test_an_alert_that_is_delivered_writes_no_secret(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports.any_free("127.0.0.1")
+    with running_hook() as hook, running_mailbox(tmp_path, port) as mailbox:
+        monkeypatch.setenv("SSL_CERT_FILE", str(mailbox.certificate))
+        settings = AlertSettings.model_construct(
+            webhook_url=SecretStr(hook.url),
+            email_to="albert@example.org",
+            email_from="dagster@example.org",
+            smtp_host="127.0.0.1",
+            smtp_port=port,
+            smtp_user=servers.USER,
+            smtp_password=SecretStr(servers.PASSWORD),
+        )
+        assert MARK in hook.url
+        assert MARK in servers.PASSWORD
+        for channel in channels(settings, logging.getLogger("tick")):
+            channel.send(Message("Failing: duplicates on production/orders", ("1 failure",), "http://ui"))
+        assert (len(hook.texts), len(mailbox.mails)) == (1, 1)
+    # The server's own log is not ours: it notes all that it is sent.
+    written.require_no_mark()
 
 
 def test_a_key_that_cannot_be_read_tells_no_passphrase(
@@ -226,6 +268,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "setup": (["setup"], {}),
     "produce": (["produce", "--count", "1"], {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}),
     "a malformed setting": (["status"], {"SNOWFLAKE_PORT": "abc"}),
+    "a malformed webhook": (["status"], {"CAVES_ALERT_WEBHOOK_URL": f"hooks.example/{MARK}"}),
     "an incomplete one": (["status"], {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": ""}),
 }
 
