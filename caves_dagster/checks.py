@@ -7,14 +7,15 @@ gives a row a subject with at least SUBJECT, SEVERITY (ERROR or WARN), OFFENDING
 In a run, checks of tables that only grow look at what is recent; `run_check` without `since` looks at all.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import dagster as dg
 
 from caves_dagster.assets.description import markdown_table
+from caves_dagster.settings import DeadLetterBudget, Settings
 from caves_dagster.shop import Shop, Table
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster.warehouse.scripts import render, statements
@@ -35,6 +36,7 @@ class Check:
         also_reads: tables it needs to be up to date besides.
         windowed: whether its SQL can leave out what was landed before a moment (`windowed`, `%(since)s`), as
             it looks at tables that only grow.
+        parameters: values that its SQL is bound with.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Check:
     path: str
     also_reads: tuple[Table, ...] = ()
     windowed: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,13 @@ class Outcome:
         return [f"{row['SUBJECT']}: {row['OFFENDING_KEYS']}" for row in self.rows if row["OFFENDING"]]
 
 
-def shop_checks(shop: Shop) -> tuple[Check, ...]:
-    """The checks of a shop: the machinery's own, and two whose SQL lies in its `checks` folder."""
+def shop_checks(shop: Shop, budget: DeadLetterBudget | None = None) -> tuple[Check, ...]:
+    """The checks of a shop: the machinery's own, and two whose SQL lies in its `checks` folder.
+
+    Args:
+        budget: how many dead letters are too many. Without one nothing is said of that: only whether what
+            the tables hold is sound.
+    """
     production = tuple(table for step in shop.transformations[1:] for table in step.writes)
     first = production[0] if production else shop.raw
     return (
@@ -85,6 +93,22 @@ def shop_checks(shop: Shop) -> tuple[Check, ...]:
             f"{shop.name}/checks/duplicates.sql",
             production[1:],
         ),
+        *([_budget_check(shop, budget)] if budget else []),
+    )
+
+
+def _budget_check(shop: Shop, budget: DeadLetterBudget) -> Check:
+    return Check(
+        "dead_letter_budget",
+        "Few messages of the last hours are dead letters; those that a replay landed do not count.",
+        shop.raw,
+        "ingest/checks/dead_letter_budget.sql",
+        parameters={
+            "warn_share": budget.warn_share,
+            "fail_share": budget.fail_share,
+            "window_seconds": round(budget.window_hours * 3600),
+            "min_messages": budget.min_messages,
+        },
     )
 
 
@@ -97,19 +121,22 @@ def run_check(warehouse: Warehouse, shop: Shop, check: Check, since: datetime | 
     Raises:
         CavesError: the warehouse is away or lacks a table; that is no verdict.
     """
-    windowed = check.windowed and since is not None
-    (statement,) = statements(render(shop.sql, check.path, raw=shop.raw, windowed=windowed))
-    rows = warehouse.query(statement, {"since": since.isoformat()} if windowed and since else None)
+    binds = dict(check.parameters)
+    if check.windowed and since is not None:
+        binds["since"] = since.isoformat()
+    sql = render(shop.sql, check.path, raw=shop.raw, windowed="since" in binds)
+    (statement,) = statements(sql)
+    rows = warehouse.query(statement, binds or None)
     offending = {row["SEVERITY"] for row in rows if row["OFFENDING"]}
     unknown = not rows or any(row["OFFENDING"] is None for row in rows)
     status: Status = "FAIL" if "ERROR" in offending or unknown else "WARN" if offending else "PASS"
     return Outcome(check.name, status, rows)
 
 
-def asset_checks(shop: Shop) -> list[dg.AssetChecksDefinition]:
+def asset_checks(settings: Settings, shop: Shop) -> list[dg.AssetChecksDefinition]:
     """The checks as Dagster runs them: one step for each asset they are about."""
     by_asset: dict[Table, list[Check]] = {}
-    for check in shop_checks(shop):
+    for check in shop_checks(shop, settings.dead_letters):
         by_asset.setdefault(check.asset, []).append(check)
     return [_checks_of(shop, table, checks) for table, checks in by_asset.items()]
 

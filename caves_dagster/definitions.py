@@ -13,6 +13,7 @@ from caves_dagster.checks import asset_checks
 from caves_dagster.freshness import freshness_policy, watched
 from caves_dagster.jobs import batch_job, clean_up_job, pipeline_job, seed_job
 from caves_dagster.rebuild_job import rebuild_job
+from caves_dagster.replay_job import replay_job
 from caves_dagster.resources import resources
 from caves_dagster.schedules import batch_schedule, seed_schedule
 from caves_dagster.sensors import Clients, sensors
@@ -30,8 +31,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         parts.append(
             dg.Definitions(
                 assets=_under_policy(settings, shop, shop_assets(settings, shop)),
-                asset_checks=asset_checks(shop),
-                jobs=[job, rebuild_job(shop)],
+                asset_checks=asset_checks(settings, shop),
+                jobs=[job, rebuild_job(shop), replay_job(settings, shop)],
                 sensors=sensors(settings, shop, job, clients),
             )
         )
@@ -47,8 +48,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         dg.Definitions(
             jobs=[clean_up],
             schedules=[schedule],
-            resources=resources(settings)
-            | {BATCH_IO_MANAGER: batch_io_manager(settings, shops(settings))},
+            resources=resources(settings) | {BATCH_IO_MANAGER: batch_io_manager(settings, shops(settings))},
             # One process a run, for what is materialised by hand too: each one pays the imports.
             executor=dg.in_process_executor,
         )

@@ -23,7 +23,7 @@ from caves_dagster.errors import CavesError, PlatformError
 from caves_dagster.kafka.producer import DeliveryReport, publish
 from caves_dagster.local.dagster_services import dagster_home, dagster_services
 from caves_dagster.local.platform import running_platform
-from caves_dagster.settings import Settings, embedded_environment, embedded_settings
+from caves_dagster.settings import DeadLetterBudget, Settings, embedded_environment, embedded_settings
 from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
@@ -98,19 +98,28 @@ def run_demo(
     """
     show(Progress("starting the platform"))
     with running_platform(home):
-        settings = embedded_settings(home)
+        settings, environment = _within_budget(home, invalid_rate)
         shop = find_shop(settings, "caves")
         with Warehouse(settings.snowflake) as warehouse:
             set_up(warehouse, shop)
             show(Progress("starting Dagster's daemon"))
             with (
-                dagster_services(home, embedded_environment(home)),
+                dagster_services(home, environment),
                 dg.DagsterInstance.from_config(str(dagster_home(home))) as instance,
             ):
                 _await_sensors(instance, home)
                 return _Watch(settings, shop, warehouse, instance, show).run(
                     count, invalid_rate, rate, seed, timeout_seconds
                 )
+
+
+def _within_budget(home: Path, invalid_rate: float) -> tuple[Settings, dict[str, str]]:
+    """Settings and environment whose budget of dead letters holds what the demo spoils on purpose."""
+    share = min(1.0, 2 * invalid_rate + 0.05)
+    budget = DeadLetterBudget.model_construct(warn_share=share, fail_share=share)
+    settings = embedded_settings(home).model_copy(update={"dead_letters": budget})
+    limits = {"CAVES_DEAD_LETTER_WARN_SHARE": str(share), "CAVES_DEAD_LETTER_FAIL_SHARE": str(share)}
+    return settings, embedded_environment(home) | limits
 
 
 def _await_sensors(instance: dg.DagsterInstance, home: Path) -> None:
@@ -217,7 +226,8 @@ class _Watch:
         result.dead_letters = Counter(
             {r["FAILURE_CLASS"]: int(r["N"]) for r in self._warehouse.query(by_class)}
         )
-        result.outcomes = [run_check(self._warehouse, self._shop, one) for one in shop_checks(self._shop)]
+        checks = shop_checks(self._shop, self._settings.dead_letters)
+        result.outcomes = [run_check(self._warehouse, self._shop, one) for one in checks]
         delay = f"SELECT DATEDIFF('millisecond', EVENT_TIME, LOADED_AT) AS MS FROM {_ORDERS}"
         result.latencies = [int(row["MS"]) / 1000 for row in self._warehouse.query(delay)]
         result.runs = Counter(run.status.value for run in self._instance.get_runs())

@@ -17,7 +17,7 @@ from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import running_kafka
 from caves_dagster.local.platform import BROKER, Platform, running_platform
-from caves_dagster.settings import Settings, embedded_settings
+from caves_dagster.settings import DeadLetterBudget, Settings, embedded_settings
 from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
@@ -168,6 +168,8 @@ def caves_on(
         update={
             "snowflake": settings.snowflake.model_copy(update={"database": f"T_{plain}".upper()}),
             "kafka": settings.kafka.model_copy(update=kafka),
+            # Tests send as many invalid messages as they like.
+            "dead_letters": DeadLetterBudget.model_construct(warn_share=1.0, fail_share=1.0),
         }
     )
     shop = find_shop(settings, "caves")

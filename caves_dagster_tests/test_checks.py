@@ -30,11 +30,12 @@ from caves_dagster_tests.brokers import Broker
 from caves_dagster_tests.conftest import Caves, caves_on
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
 
-_ALL = {"offsets_accounted_for", "raw_vs_prod_counts", "duplicates"}
+_ALL = {"offsets_accounted_for", "raw_vs_prod_counts", "duplicates", "dead_letter_budget"}
 
 
 def _checked(caves: Caves, since: datetime | None = None) -> dict[str, Outcome]:
-    return {one.name: run_check(caves.warehouse, caves.shop, one, since) for one in shop_checks(caves.shop)}
+    checks = shop_checks(caves.shop, caves.settings.dead_letters)
+    return {one.name: run_check(caves.warehouse, caves.shop, one, since) for one in checks}
 
 
 def _statuses(outcomes: dict[str, Outcome]) -> dict[str, str]:
@@ -106,7 +107,7 @@ def test_empty_tables_pass_with_zero_figures(caves: Caves) -> None:
         for row in outcome.rows:
             assert {value for value in row.values() if isinstance(value, int)} <= {0}
             assert row["OFFENDING_KEYS"] in (None, "")
-    assert [len(outcome.rows) for outcome in outcomes.values()] == [4, 2, 4]
+    assert [len(outcome.rows) for outcome in outcomes.values()] == [4, 2, 4, 1]
 
 
 # --- corrupted data ---
@@ -715,7 +716,7 @@ def test_twenty_keys_are_named_of_however_many(spoilt: Caves) -> None:
 
 
 def test_a_check_is_one_statement(caves: Caves) -> None:
-    for check in shop_checks(caves.shop):
+    for check in shop_checks(caves.shop, caves.settings.dead_letters):
         for windowed in (False, True):
             assert (
                 len(statements(render(caves.shop.sql, check.path, raw=caves.shop.raw, windowed=windowed)))
@@ -761,7 +762,8 @@ def test_dagster_shows_figures_and_offending_keys(caves: Caves) -> None:
     key = order_deleted(caves.warehouse)["raw_vs_prod_counts"]
     _gap(caves, "NEW_CLUSTER", 3, None)
     found = _evaluate(caves)
-    assert {name for name, one in found.items() if not one.passed} == _ALL - {"duplicates"}
+    failed = {name for name, one in found.items() if not one.passed}
+    assert failed == _ALL - {"duplicates", "dead_letter_budget"}
     wrong = found["raw_vs_prod_counts"]
     assert wrong.severity == dg.AssetCheckSeverity.ERROR
     assert wrong.metadata["offending"].value == 1

@@ -117,7 +117,14 @@ def test_every_check_says_what_it_holds_against_what(definitions: dg.Definitions
 
 def test_the_jobs_and_what_the_pipeline_fills(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert names == {"caves_pipeline", "caves_rebuild_production", "caves_batch", "caves_seed", "clean_up_runs"}
+    assert names == {
+        "caves_pipeline",
+        "caves_rebuild_production",
+        "caves_replay_dead_letters",
+        "caves_batch",
+        "caves_seed",
+        "clean_up_runs",
+    }
     pipeline = definitions.resolve_job_def("caves_pipeline")
     filled = {key.to_user_string() for key in pipeline.asset_layer.executable_asset_keys}
     elsewhere = {key for key, (_, group) in GRAPH.items() if group in ("kafka", "seed", "batch")}

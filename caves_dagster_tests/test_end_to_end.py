@@ -63,7 +63,7 @@ def test_the_job_carries_a_topic_to_production_and_its_checks_pass(
     assert orders + movements == 400 - invalid
     assert caves.count("RAW_DATA.DEAD_LETTER_EVENTS") == invalid > 0
     checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
-    assert set(checks) == {check.name for check in shop_checks(caves.shop)}
+    assert set(checks) == {check.name for check in shop_checks(caves.shop, caves.settings.dead_letters)}
     assert {name for name, evaluation in checks.items() if not evaluation.passed} <= {"dead_letter_budget"}
     assert all("figures" in evaluation.metadata for evaluation in checks.values())
 
@@ -161,7 +161,7 @@ def test_an_event_of_one_kind_has_every_check_evaluated(caves: Caves, instance: 
     result = run_job(caves, instance)
 
     evaluated = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
-    assert evaluated == {check.name for check in shop_checks(caves.shop)}
+    assert evaluated == {check.name for check in shop_checks(caves.shop, caves.settings.dead_letters)}
 
 
 # --- the daemon

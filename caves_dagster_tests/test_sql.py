@@ -19,7 +19,7 @@ from sqlglot.dialects.snowflake import Snowflake
 
 import caves_dagster
 from caves_dagster.checks import shop_checks
-from caves_dagster.settings import PROJECT_ROOT, embedded_settings
+from caves_dagster.settings import PROJECT_ROOT, DeadLetterBudget, embedded_settings
 from caves_dagster.shop import SQL_ROOT, Shop, Table
 from caves_dagster.shops import shops
 from caves_dagster.warehouse.ddl import described
@@ -71,14 +71,12 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
                 yield rendered(name, f" from {source.full_name}", source=source.full_name)
     for view in shop.views:
         yield rendered(f"{shop.name}/analytics/{view.name.lower()}.sql")
-    for check in shop_checks(shop):
+    for check in shop_checks(shop, DeadLetterBudget.model_construct()):
         yield rendered(check.path, raw=shop.raw, windowed=False)
         if check.windowed:
             yield rendered(check.path, " windowed", raw=shop.raw, windowed=True)
 
 
-@cache
-def _all() -> tuple[Rendered, ...]:
 def _batch_uses(shop: Shop) -> Iterator[Rendered]:
     """What the batch half reads: the same names and the same arguments."""
     if shop.batch is None:
@@ -99,6 +97,8 @@ def _batch_uses(shop: Shop) -> Iterator[Rendered]:
             yield Rendered("batch/exchange.sql", sql, f" {table.table.name} by {day}")
 
 
+@cache
+def _all() -> tuple[Rendered, ...]:
     return tuple(one for shop in declared_shops() for one in _uses(shop))
 
 
@@ -400,9 +400,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "UPLOAD_SECONDS": "FLOAT",
         "LOAD_SECONDS": "FLOAT",
     },
+    "BATCH_DATA.LOAD_FENCE": {"EPOCH": "INTEGER"},
     "BATCH_DATA.CUSTOMERS": {
         "CUSTOMER_ID": "INTEGER",
-    "BATCH_DATA.LOAD_FENCE": {"EPOCH": "INTEGER"},
         "NAME": "VARCHAR(200)",
         "EMAIL": "VARCHAR(200)",
         "REGISTRATION_DATE": "DATE",
