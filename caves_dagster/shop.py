@@ -224,3 +224,8 @@ class Shop:
     def tables(self) -> tuple[Table, ...]:
         """Every table the stream half writes, upstream first."""
         return (self.raw, *(table for step in self.transformations for table in step.writes))
+        keyed_by: the column of `contract` whose value is a message's key.
+        history: the batch tables' rows (pyarrow tables by `source_name`, columns in lower case) as messages
+            of the topic, each with what to call it in an error. The same rows give the same messages.
+    keyed_by: str = ""
+    history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None

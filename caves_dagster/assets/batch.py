@@ -1,19 +1,18 @@
 """The batch half: tables loaded from a SQLite file or CSV files, whole or day by day."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
 from caves_dagster.assets.description import markdown_table, table_spec
 from caves_dagster.assets.seed import seed_key
-from caves_dagster.batch.reading import Loaded, Reading, Window
-from caves_dagster.batch.source import read
+from caves_dagster.batch.reading import Loaded, Window, read_table
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Batch, BatchTable, Shop
-from caves_dagster.warehouse.ddl import described
 
 BATCH_IO_MANAGER = "batch_io_manager"
 _SAMPLE_ROWS = 5
@@ -24,13 +23,33 @@ def batch_io_manager(settings: Settings, shops: Iterable[Shop]) -> dg.IOManagerD
     tables = [table for shop in shops if shop.batch for table in shop.batch.tables]
 
     @dg.io_manager(description="dagster-snowflake-pandas' IO manager, exchanging rows in one transaction.")
-    def manager(context: dg.InitResourceContext) -> Any:
-        # Here, because it takes seconds that no other run should pay.
-        from caves_dagster.batch.io_manager import BatchIOManager
+    def manager(context: dg.InitResourceContext) -> dg.IOManager:
+        def make() -> dg.IOManager:
+            from caves_dagster.batch.io_manager import BatchIOManager
 
-        return BatchIOManager(settings.snowflake, tables).create_io_manager(context)
+            return BatchIOManager(settings.snowflake, tables).create_io_manager(context)
+
+        return _MadeWhenUsed(make)
 
     return manager
+
+
+class _MadeWhenUsed(dg.IOManager):
+    """Importing the IO manager takes seconds, and Dagster initialises it for who only depends on its tables.
+
+    So it does in every run of the pipeline, as a view over both halves is in it.
+    """
+
+    def __init__(self, make: Callable[[], dg.IOManager]) -> None:
+        self._make = cache(make)
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store."""
+        self._make().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load."""
+        return self._make().load_input(context)
 
 
 def batch_assets(shop: Shop, batch: Batch) -> list[dg.AssetsDefinition]:
@@ -88,18 +107,6 @@ def _batch_asset(shop: Shop, batch: Batch, table: BatchTable) -> dg.AssetsDefini
         return dg.Output(rows.to_pandas(types_mapper=pd.ArrowDtype), output_name="rows", metadata=metadata)
 
     return load
-
-
-def read_table(shop: Shop, batch: Batch, table: BatchTable, window: Window | None) -> Loaded:
-    """A batch table's rows out of the source, typed by its DDL; those of the window's days only.
-
-    Raises:
-        SourceRefused: there is no source, or it holds what the table does not take.
-    """
-    columns = described(shop)[table.table.full_name].columns
-    where = f"{table.source_name} of {batch.source}"
-    batches = read(batch.source, table.source_name, [column.name.lower() for column in columns])
-    return Reading(table, columns, where, window).read(batches)
 
 
 def _window(context: dg.AssetExecutionContext) -> Window:

@@ -8,9 +8,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from caves_dagster.batch.column_types import column_type
+from caves_dagster.batch.source import read
 from caves_dagster.errors import SourceRefused
-from caves_dagster.shop import BatchTable
-from caves_dagster.warehouse.ddl import Column
+from caves_dagster.shop import Batch, BatchTable, Shop
+from caves_dagster.warehouse.ddl import Column, described
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,6 +159,18 @@ class Reading:
             f"{', …' if len(twice) > _SHOWN else ''}.",
             "Nothing was loaded. It is the primary key: each may be there once.",
         )
+
+
+def read_table(shop: Shop, batch: Batch, table: BatchTable, window: Window | None) -> Loaded:
+    """A batch table's rows out of the source, typed by its DDL; those of the window's days only.
+
+    Raises:
+        SourceRefused: there is no source, or it holds what the table does not take.
+    """
+    columns = described(shop)[table.table.full_name].columns
+    where = f"{table.source_name} of {batch.source}"
+    batches = read(batch.source, table.source_name, [column.name.lower() for column in columns])
+    return Reading(table, columns, where, window).read(batches)
 
 
 def _counts(days: list[pa.Array | None]) -> dict[date, int]:

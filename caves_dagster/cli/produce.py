@@ -1,4 +1,4 @@
-"""`caves produce`: a shop's events, made up and published."""
+"""`caves produce`: a shop's events published, made up or out of its history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from caves_dagster.kafka.producer import DeliveryReport, publish
-from caves_dagster.settings import load_settings
+from caves_dagster.settings import Settings, load_settings
+from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import shops
 
 
@@ -28,15 +29,22 @@ class Mode(StrEnum):
     """Where the messages come from."""
 
     STREAM = "stream"
+    REPLAY = "replay"
 
 
 def produce(
     shop: Annotated[str, typer.Option(help="Whose events.")] = "caves",
-    mode: Annotated[Mode, typer.Option(help="stream: generated.")] = Mode.STREAM,
+    mode: Annotated[
+        Mode, typer.Option(help="stream: generated; replay: the sales history, or --file.")
+    ] = Mode.STREAM,
     rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 is as fast as it goes.")] = 1.0,
-    count: Annotated[int | None, typer.Option(min=1, help="How many; for ever otherwise.")] = None,
-    invalid_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of invalid messages.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Repeats all but the timestamps.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    invalid_rate: Annotated[float, typer.Option(min=0, max=1, help="stream: share of invalid ones.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="stream: repeats all but the timestamps.")] = None,
+    file: Annotated[Path | None, typer.Option(help="replay: JSON lines instead of the history.")] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="replay: publish lines that are no valid events too.")
+    ] = False,
     topic: Annotated[str | None, typer.Option(help="Instead of the shop's topic.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="Append each message's fate, as JSON lines.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -47,10 +55,18 @@ def produce(
     if shop not in declared:
         raise typer.BadParameter(f"{shop!r} is no shop; there is: {', '.join(declared)}", param_hint="--shop")
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
-    if seed is None:
-        seed = secrets.randbelow(2**31)
-        console.print(f"Seed {seed}; repeat with --seed {seed}.")
-    messages = declared[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
+    if mode is Mode.REPLAY:
+        if invalid_rate or seed is not None:
+            raise typer.BadParameter("a replay makes nothing up: leave --seed and --invalid-rate out")
+        messages, held = _replay(settings, declared[shop], file, as_is, console)
+        count = min(held, count or held)
+    else:
+        if file or as_is:
+            raise typer.BadParameter("needs --mode replay", param_hint="--file" if file else "--as-is")
+        if seed is None:
+            seed = secrets.randbelow(2**31)
+            console.print(f"Seed {seed}; repeat with --seed {seed}.")
+        messages = declared[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
     with ExitStack() as stack:
         report = publish(
             settings.kafka,
@@ -66,6 +82,23 @@ def produce(
         f"{report.failed:,} failed, in {report.seconds:.1f} s ({report.rate:,.1f} events/s)."
     )
     report.require_delivery()
+
+
+def _replay(
+    settings: Settings, shop: Shop, file: Path | None, as_is: bool, console: Console
+) -> tuple[Iterator[Message], int]:
+    """The messages of a replay, all found valid, and how many."""
+    # pyarrow takes a while to import: not for the sake of live events.
+    from caves_dagster.batch.replay import replay_file, replay_history
+
+    if as_is and file is None:
+        raise typer.BadParameter("needs --file: the history is valid or refused", param_hint="--as-is")
+    if file is not None:
+        replay = replay_file(shop, file, settings.max_event_bytes, as_is)
+    else:
+        replay = replay_history(shop, settings.max_event_bytes)
+    console.print(f"Replaying {replay.count:,} events.")
+    return replay.messages(), replay.count
 
 
 @contextmanager

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caves_dagster.assets.batch import read_table
 from caves_dagster.batch.column_types import column_type
-from caves_dagster.batch.reading import Loaded, Window
+from caves_dagster.batch.reading import Loaded, Window, read_table
 from caves_dagster.errors import DeclarationError, SourceRefused
 from caves_dagster.shop import Batch
 from caves_dagster.shops.caves import CAVES

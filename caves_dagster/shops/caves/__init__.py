@@ -33,6 +33,12 @@ def _seed_rows(options: SeedOptions) -> Mapping[str, Iterable[tuple[Any, ...]]]:
 
 
 _DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
+def _history(tables: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
+    from caves_dagster.shops.caves.history import messages
+
+    return messages(tables)
+
+
 _RAW = Table("RAW_DATA", "RAW_EVENTS_STREAM")
 _STG_ORDERS = Table("STAGING", "STG_ORDERS")
 _STG_ADJUSTMENTS = Table("STAGING", "STG_INVENTORY_ADJUSTMENTS")
@@ -99,6 +105,8 @@ CAVES = Shop(
                     "TOTAL_PRICE": 0,
                 },
                 totals=("QUANTITY_SOLD", "TOTAL_PRICE"),
+    keyed_by="PRODUCT_ID",
+    history=_history,
             ),
         ),
     ),

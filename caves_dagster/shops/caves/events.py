@@ -159,8 +159,8 @@ class EventGenerator:
         return adjustment_type, change, level + change
 
     def _identifier(self) -> int:
-        """Positive, 63 bits: two seeds practically never draw the same."""
-        return self._random.getrandbits(63) or 1
+        """Positive, 62 bits: two seeds practically never draw the same; above is the replayed history."""
+        return self._random.getrandbits(62) or 1
 
 
 def generate_labelled(seed: int, invalid_rate: float, clock: Callable[[], datetime]) -> Iterator[Generated]:
