@@ -176,11 +176,11 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     return answer
 
 
-def run_processes(daemon: psutil.Process) -> list[psutil.Process]:
-    """The processes of runs that the daemon's code server started."""
+def run_processes(code_server: psutil.Process) -> list[psutil.Process]:
+    """The processes of runs that the code server started."""
     found = []
     with suppress(psutil.Error):
-        for child in daemon.children(recursive=True):
+        for child in code_server.children(recursive=True):
             with suppress(psutil.Error):
                 if any("spawn_main" in word for word in child.cmdline()):
                     found.append(child)
@@ -212,17 +212,18 @@ def test_the_daemon_s_sensors_carry_every_event_although_a_run_and_the_daemon_ar
 
     caves.publish(messages[:200])
     try:
-        with dagster_services(home, variables) as (daemon,):
-            wait_for(lambda: batches() >= 3, 40, "no run landed anything")
-            (run,) = run_processes(daemon)
+        with dagster_services(home, variables) as services:
+            wait_for(lambda: batches() >= 3, 90, "no run landed anything")
+            (run,) = run_processes(services.code_server)
             kill(run)
             at_kill = batches()
             assert at_kill < 40, "the run was over before it could be killed"
             caves.publish(messages[200:])
             # A run that has not begun to beat would count as alive for longer.
             wait_for(lambda: batches() > at_kill + 1, 90, "no run after the killed one")
-            family += daemon.children(recursive=True)
-            kill(daemon)
+            family += services.code_server.children(recursive=True)
+            for process in (services.daemon, services.code_server):
+                kill(process)
         with dagster_services(home, variables):
             wait_for(lambda: produced() == 300, 150, "not everything arrived")
     finally:

@@ -51,7 +51,7 @@ def up(
             console.print(f"Logs       {settings.home / 'log'}")
             console.print("Ctrl-C stops everything.")
             with _producer(settings, declared[0], rate, stop, console):
-                _wait(stop, services)
+                _wait(stop, services.all)
             console.print("Stopping …")
     console.print("Stopped.")
 

@@ -1,28 +1,48 @@
-"""Dagster's daemon and webserver as children of a command: started together, and ended to the last child.
+"""Dagster's code server, daemon and webserver as children of a command: ended to the last child.
 
-`dagster dev` in the background ignores SIGTERM and leaves its children behind, so the two services are
-started directly.
+`dagster dev` in the background ignores SIGTERM and leaves its children behind, so they are started directly.
+Daemon and webserver share one code server: left to themselves each starts its own, and the daemon another one
+every minute, for seconds of a processor each time.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from caves_dagster.errors import PlatformError
+from caves_dagster.local import ports
 from caves_dagster.local.process import end, spawn
 from caves_dagster.local.server import HOST
 from caves_dagster.settings import PROJECT_ROOT
 
-DAEMON, WEBSERVER = "dagster-daemon", "dagster-webserver"
+CODE_SERVER, DAEMON, WEBSERVER = "dagster-code-server", "dagster-daemon", "dagster-webserver"
 _GRACE_SECONDS = 10.0
-_MODULE = ["-m", "caves_dagster.definitions"]
+_START_SECONDS = 120.0
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Services:
+    """Dagster's processes; runs are children of the code server."""
+
+    code_server: psutil.Process
+    daemon: psutil.Process
+    webserver: psutil.Process | None
+
+    @property
+    def all(self) -> list[psutil.Process]:
+        """Those that there are."""
+        return [one for one in (self.code_server, self.daemon, self.webserver) if one is not None]
 
 
 def dagster_home(home: Path) -> Path:
@@ -43,46 +63,87 @@ def dagster_home(home: Path) -> Path:
 @contextmanager
 def dagster_services(
     home: Path, environment: Mapping[str, str], webserver_port: int | None = None
-) -> Iterator[list[psutil.Process]]:
-    """The daemon (and the UI on 127.0.0.1, given a port) while the block runs.
+) -> Iterator[Services]:
+    """Code server and daemon (and the UI on 127.0.0.1, given a port) while the block runs.
 
     Args:
         home: the platform's home; state goes to `home/dagster`, output to `home/log`.
         environment: of the services, and so of the runs they start.
         webserver_port: port of the UI; None for no UI.
+
+    Raises:
+        PlatformError: one of them ended while starting.
     """
     env = dict(environment) | {"DAGSTER_HOME": str(dagster_home(home))}
     with ExitStack() as started:
-        processes = []
-        daemon = start_service(home, env, DAEMON, "dagster._daemon", "run")
+        code_server = start_code_server(home, env)
+        started.callback(end, code_server, _GRACE_SECONDS)
+        daemon = start_daemon(home, env)
         started.callback(end, daemon, _GRACE_SECONDS)
-        processes.append(daemon)
+        webserver = None
         if webserver_port is not None:
             address = ("--host", HOST, "--port", str(webserver_port))
-            webserver = start_service(home, env, WEBSERVER, "dagster_webserver", *address)
+            webserver = _start(home, env, WEBSERVER, "dagster_webserver", *address, *_workspace(home))
             started.callback(end, webserver, _GRACE_SECONDS)
-            processes.append(webserver)
-        yield processes
+        yield Services(code_server, daemon, webserver)
 
 
-def start_service(
-    home: Path, environment: Mapping[str, str], name: str, module: str, *arguments: str
-) -> psutil.Process:
-    """Start one of Dagster's services on this project's code, without waiting for it.
+def start_code_server(home: Path, environment: Mapping[str, str]) -> psutil.Process:
+    """Start the process that has this project's code loaded and starts the runs; returns once it answers.
 
     Args:
         environment: with DAGSTER_HOME.
-        name: of its log, under `home/log`.
+
+    Raises:
+        PlatformError: it ended, as where the code cannot be loaded, or does not answer in time.
+    """
+    port = ports.any_free(HOST)
+    address = ("--host", HOST, "--port", str(port))
+    code = ("-m", "caves_dagster.definitions", "--use-python-environment-entry-point")
+    process = _start(home, environment, CODE_SERVER, "dagster", "api", "grpc", *address, *code)
+    deadline = time.monotonic() + _START_SECONDS
+    while not ports.answers(HOST, port):
+        if not _runs(process) or time.monotonic() > deadline:
+            end(process, 0)
+            raise PlatformError(f"{CODE_SERVER} does not answer.", f"Its log is {_log(home, CODE_SERVER)}.")
+        time.sleep(_LOOK_SECONDS)
+    # The location's name stays when the port changes: sensors keep their state under it.
+    server = {"host": HOST, "port": port, "location_name": "caves_dagster"}
+    # JSON is YAML.
+    (home / "dagster" / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
+    return process
+
+
+def start_daemon(home: Path, environment: Mapping[str, str]) -> psutil.Process:
+    """Start the daemon on a code server that runs, without waiting for its first tick.
 
     Raises:
         PlatformError: it ended at once.
     """
-    command = [sys.executable, "-m", module, *arguments, *_MODULE]
-    log = home / "log" / f"{name}.log"
+    return _start(home, environment, DAEMON, "dagster._daemon", "run", *_workspace(home))
+
+
+def _workspace(home: Path) -> tuple[str, str]:
+    return "--workspace", str(home / "dagster" / "workspace.yaml")
+
+
+def _log(home: Path, name: str) -> Path:
+    return home / "log" / f"{name}.log"
+
+
+def _start(
+    home: Path, environment: Mapping[str, str], name: str, module: str, *arguments: str
+) -> psutil.Process:
+    command = [sys.executable, "-m", module, *arguments]
+    log = _log(home, name)
     process = spawn(command, 0, log, PROJECT_ROOT, environment=environment).find()
     if process is None:
         raise PlatformError(f"{name} ended while starting.", f"Its log is {log}.")
     return process
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def inherited_environment(home: Path) -> dict[str, str]:

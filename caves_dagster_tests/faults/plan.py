@@ -13,7 +13,7 @@ class Target(StrEnum):
     INGESTING = "run, while ingesting"
     TRANSFORMING = "run, while transforming"
     DAEMON = "Dagster daemon"
-    DAGSTER = "daemon and its children"
+    DAGSTER = "daemon, code server, runs"
     WAREHOUSE = "warehouse server"
     BROKER = "broker"
 

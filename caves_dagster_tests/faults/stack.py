@@ -16,7 +16,7 @@ import psutil
 
 from caves_dagster.jobs import pipeline_name
 from caves_dagster.local.apache_kafka.node import ApacheKafka
-from caves_dagster.local.dagster_services import DAEMON, dagster_home, start_service
+from caves_dagster.local.dagster_services import dagster_home, start_code_server, start_daemon
 from caves_dagster.local.platform import WAREHOUSE, Platform
 from caves_dagster.local.process import end
 from caves_dagster.resources import LANDED_TAG, PROCESS_TAG
@@ -35,7 +35,7 @@ BATCH_MAX_EVENTS = 100
 
 
 class Stack:
-    """Kafka, the warehouse server and Dagster's daemon with its code server, under one home.
+    """Kafka, the warehouse server, and Dagster's daemon and code server, under one home.
 
     Args:
         home: a new folder.
@@ -52,6 +52,7 @@ class Stack:
         self._platform = Platform(home, preferred_ports=False, servers=(WAREHOUSE,), owner=os.getpid())
         self._family: dict[int, psutil.Process] = {}
         self._daemon: psutil.Process | None = None
+        self._code_server: psutil.Process | None = None
 
     def start(self) -> None:
         """Everything, the tables included."""
@@ -70,6 +71,7 @@ class Stack:
         """Everything, to the last child."""
         self._remember_family()
         end(self._daemon, 10.0)
+        end(self._code_server, 10.0)
         for process in self._family.values():
             with suppress(psutil.Error):
                 process.kill()
@@ -82,14 +84,16 @@ class Stack:
     # --- the daemon
 
     def start_daemon(self) -> None:
-        """Start Dagster's daemon and wait until it ticks."""
+        """Start Dagster's daemon, and the code server where it is gone; returns once the daemon ticks."""
         began = time.time()
         environment = embedded_environment(self.home) | {
             "DAGSTER_HOME": str(self.home / "dagster"),
             "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
         }
         environment |= self._options
-        self._daemon = start_service(self.home, environment, DAEMON, "dagster._daemon", "run")
+        if self._code_server is None or not self._code_server.is_running():
+            self._code_server = start_code_server(self.home, environment)
+        self._daemon = start_daemon(self.home, environment)
 
         def ticks() -> bool:
             beat = self.instance.get_daemon_heartbeats().get("SENSOR")
@@ -99,19 +103,25 @@ class Stack:
         self._remember_family()
 
     def kill_daemon(self, children: bool) -> None:
-        """The daemon, with its code server and its runs or without."""
+        """The daemon alone, or with the code server and its runs."""
         assert self._daemon is not None
+        assert self._code_server is not None
         self._remember_family()
-        for process in [self._daemon, *(self._family.values() if children else ())]:
+        victims = [self._daemon]
+        if children:
+            victims += [self._code_server, *self._family.values()]
+        for process in victims:
             with suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs([self._daemon], timeout=10)
+        psutil.wait_procs(victims, timeout=10)
 
     def _remember_family(self) -> None:
-        """The daemon's children, to be ended even when it is gone before them."""
-        if self._daemon is not None:
+        """The services' children, to be ended even when their parent is gone before them."""
+        for parent in (self._daemon, self._code_server):
+            if parent is None:
+                continue
             with suppress(psutil.Error):
-                for child in self._daemon.children(recursive=True):
+                for child in parent.children(recursive=True):
                     self._family[child.pid] = child
         self._family = {pid: process for pid, process in self._family.items() if process.is_running()}
 
