@@ -191,6 +191,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):
             counts["real_kafka" in getattr(report, "keywords", ())][outcome] += 1
+    if not any(counts.values()):
+        return
     for on_kafka, found in counts.items():
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.items()) or "none"
         where = "On a real Apache Kafka" if on_kafka else "Without a real Apache Kafka"
