@@ -62,6 +62,40 @@ class Table:
         return [self.schema.lower(), self.name.lower()]
 
 
+@dataclass(frozen=True)
+class Plot:
+    """What a view's plot shows: a column over another, as a line over dates or as bars.
+
+    Attributes:
+        title: what `y` is, with its unit.
+        x, y: columns of the view, or of its summary.
+        series: column whose values get a line each; "" for a single one.
+    """
+
+    title: str
+    x: str
+    y: str
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class View(Table):
+    """An analytics view, and what the UI shows of it after each run.
+
+    Attributes:
+        plot: its plot.
+        totals: columns that add up, of the view or of its summary.
+        summarised: whether the view is too large to be read whole: its plot and totals then come from
+            `analytics/summary/<view>.sql`, whose ROW_COUNT says how many rows of the view one stands for.
+        order: which rows are its sample, as ORDER BY has it; "" where the view itself puts them in order.
+    """
+
+    plot: Plot
+    totals: tuple[str, ...]
+    summarised: bool = False
+    order: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Contract:
     """What a valid event is, and which row of the raw table it becomes.
@@ -71,8 +105,8 @@ class Contract:
             ("string" or "int64"); Kafka's position and the ingestion time are added by the machinery.
         event: the msgspec struct (or union of tagged structs) of a valid event. Fields it does not name are
             accepted.
-        row: the typed event and the message's bytes to a row in the order of `columns`; raises
-            `InvalidEvent` for what a type cannot tell.
+        row: the typed event and the message's bytes to a row in the order of `columns`, text as `str` or as
+            UTF-8; raises `InvalidEvent` for what a type cannot tell.
     """
 
     columns: Mapping[str, str]
@@ -195,11 +229,14 @@ class Shop:
         raw: the table that events land in.
         contract: what a valid event is.
         transformations: from raw to production, upstream first.
-        views: the analytics views.
+        views: the analytics views, each by `analytics/<view>.sql`.
         generate: an endless stream of messages from a seed, a share of invalid ones and a clock.
         owner: who answers for its data; an e-mail address or `team:name`.
         batch: its batch half, if it has one; `setup` creates the tables.
         seed: made-up files for the batch half, if it has any.
+        keyed_by: the column of `contract` whose value is a message's key.
+        history: the batch tables' rows (pyarrow tables by `source_name`, columns in lower case) as messages
+            of the topic, each with what to call it in an error. The same rows give the same messages.
     """
 
     name: str
@@ -208,11 +245,13 @@ class Shop:
     raw: Table
     contract: Contract
     transformations: tuple[Transformation, ...]
-    views: tuple[Table, ...]
+    views: tuple[View, ...]
     generate: Callable[[int, float, Callable[[], datetime]], Iterator[Message]]
     owner: str
     batch: Batch | None = None
     seed: Seed | None = None
+    keyed_by: str = ""
+    history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None
     sql: Path = field(default=SQL_ROOT)
 
     @property
@@ -224,8 +263,3 @@ class Shop:
     def tables(self) -> tuple[Table, ...]:
         """Every table the stream half writes, upstream first."""
         return (self.raw, *(table for step in self.transformations for table in step.writes))
-        keyed_by: the column of `contract` whose value is a message's key.
-        history: the batch tables' rows (pyarrow tables by `source_name`, columns in lower case) as messages
-            of the topic, each with what to call it in an error. The same rows give the same messages.
-    keyed_by: str = ""
-    history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None

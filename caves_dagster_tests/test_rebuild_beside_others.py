@@ -201,7 +201,7 @@ def test_a_reader_in_a_transaction_keeps_the_rows_it_began_with(caves: Caves) ->
 
 
 def test_rebuilds_beside_a_producer_and_the_pipeline_lose_and_double_nothing(caves: Caves) -> None:
-    messages = caves.events(1200, invalid_rate=0.02)
+    messages = caves.events(1200)
     produced, rebuilt = threading.Event(), threading.Event()
 
     def produce() -> None:

@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -649,3 +649,70 @@ def test_the_views_stand_the_contract_s_limits(caves: Caves) -> None:
 def test_views_of_empty_tables_are_empty(caves: Caves) -> None:
     for view in caves.shop.views:
         assert caves.warehouse.query(f"SELECT * FROM {view.full_name}") == []
+
+
+def test_consolidated_sales_are_the_history_and_the_orders_and_its_totals_their_sums(caves: Caves) -> None:
+    feed = Feed()
+    orders = [
+        feed.order(n, quantity=n, total_price=n + 0.37, timestamp="2026-07-28T23:30:00-01:00") for n in (1, 2)
+    ]
+    _move(caves, orders)
+    caves.warehouse.execute(
+        "INSERT INTO BATCH_DATA.SALES (SALE_ID, SALE_DATE, CUSTOMER_ID, PRODUCT_ID, QUANTITY_SOLD, "
+        "TOTAL_PRICE, SALES_CHANNEL) VALUES (1, '2025-06-01 10:00:00', 7, 1003, 3, 30.10, 'Boutique'), "
+        "(2, '2025-06-02 11:00:00', 8, 1004, 1, 9.90, NULL)"
+    )
+
+    found = caves.warehouse.query(
+        "SELECT * FROM ANALYTICS.CONSOLIDATED_SALES ORDER BY SALE_DATE, TOTAL_PRICE"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (_at("2025-06-01 10:00"), 7, 1003, 3, Decimal("30.10"), "BATCH"),
+        (_at("2025-06-02 11:00"), 8, 1004, 1, Decimal("9.90"), "BATCH"),
+        (_at("2026-07-29 00:30"), 42, 1015, 1, Decimal("1.37"), "STREAMING"),
+        (_at("2026-07-29 00:30"), 42, 1015, 2, Decimal("2.37"), "STREAMING"),
+    ]
+    sums = caves.warehouse.query(
+        "SELECT SOURCE, SUM(TOTAL_PRICE) AS S FROM ANALYTICS.CONSOLIDATED_SALES "
+        "GROUP BY SOURCE ORDER BY SOURCE"
+    )
+    (batch,) = caves.warehouse.query("SELECT SUM(TOTAL_PRICE) AS S FROM BATCH_DATA.SALES")
+    (streaming,) = caves.warehouse.query("SELECT SUM(TOTAL_AMOUNT) AS S FROM PRODUCTION.ORDERS")
+    assert [row["S"] for row in sums] == [batch["S"], streaming["S"]] == [Decimal("40.00"), Decimal("3.74")]
+
+
+def test_sales_by_channel_are_those_of_the_last_24_hours(caves: Caves) -> None:
+    feed, now = Feed(), datetime.now(UTC)
+    for channel, hours, price in (
+        ("E-com", 0.1, 1.00),
+        ("E-com", 23.9, 1.01),
+        ("E-com", 24.1, 500.0),
+        ("Salon", 1, 7.5),
+        ("Boutique", 25, 3.0),
+        ("Boutique", -2, 3.0),
+    ):
+        at = (now - timedelta(hours=hours)).isoformat()
+        feed.order(feed.offset + 1, sales_channel=channel, total_price=price, timestamp=at)
+    _move(caves, feed.rows)
+
+    found = caves.warehouse.query("SELECT * FROM ANALYTICS.SALES_BY_CHANNEL")
+    assert [tuple(row.values()) for row in found] == [
+        ("E-com", 2, Decimal("1.01")),
+        ("Salon", 1, Decimal("7.50")),
+    ]
+
+
+def test_adjustments_by_type_and_what_is_low_in_stock(caves: Caves) -> None:
+    feed = Feed()
+    feed.adjustment(1, adjustment_type="DAMAGE", quantity_change=-4, stock_level=9, product_id=1)
+    feed.adjustment(2, adjustment_type="DAMAGE", quantity_change=-1, stock_level=10, product_id=2)
+    feed.adjustment(3, adjustment_type="RESTOCK", quantity_change=_MOST, stock_level=_MOST, product_id=3)
+    feed.adjustment(4, adjustment_type="RESTOCK", quantity_change=_MOST, stock_level=0, product_id=4)
+    _move(caves, feed.rows)
+
+    found = caves.warehouse.query("SELECT * FROM ANALYTICS.ADJUSTMENTS_BY_TYPE")
+    assert [tuple(row.values()) for row in found] == [("DAMAGE", 2, -5), ("RESTOCK", 2, 2 * _MOST)]
+    low = caves.warehouse.query("SELECT * FROM ANALYTICS.LOW_STOCK")
+    assert [(row["PRODUCT_ID"], row["CURRENT_STOCK_LEVEL"]) for row in low] == [(4, 0), (1, 9)]
+    assert low[0]["WAREHOUSE_LOCATION"] == "Lyon"
+    assert low[0]["LAST_MOVEMENT_AT"] == _at("2026-07-28 11:00")

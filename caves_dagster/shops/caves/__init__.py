@@ -18,6 +18,7 @@ from caves_dagster.shop import (
     Transformation,
 )
 from caves_dagster.shops.caves.contract import CONTRACT
+from caves_dagster.shops.caves.views import VIEWS
 
 
 def _generate(seed: int, invalid_rate: float, clock: Callable[[], datetime]) -> Iterator[Message]:
@@ -32,13 +33,13 @@ def _seed_rows(options: SeedOptions) -> Mapping[str, Iterable[tuple[Any, ...]]]:
     return rows(options)
 
 
-_DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
 def _history(tables: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
     from caves_dagster.shops.caves.history import messages
 
     return messages(tables)
 
 
+_DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
 _RAW = Table("RAW_DATA", "RAW_EVENTS_STREAM")
 _STG_ORDERS = Table("STAGING", "STG_ORDERS")
 _STG_ADJUSTMENTS = Table("STAGING", "STG_INVENTORY_ADJUSTMENTS")
@@ -75,11 +76,7 @@ CAVES = Shop(
             layer="production",
         ),
     ),
-    views=(
-        Table("ANALYTICS", "DAILY_SALES"),
-        Table("ANALYTICS", "TOP_WINES"),
-        Table("ANALYTICS", "STOCK_BY_CATEGORY"),
-    ),
+    views=VIEWS,
     generate=_generate,
     owner="team:caves",
     batch=Batch(
@@ -105,11 +102,11 @@ CAVES = Shop(
                     "TOTAL_PRICE": 0,
                 },
                 totals=("QUANTITY_SOLD", "TOTAL_PRICE"),
-    keyed_by="PRODUCT_ID",
-    history=_history,
             ),
         ),
     ),
+    keyed_by="PRODUCT_ID",
+    history=_history,
     seed=Seed(
         name="wine_data",
         defaults=SeedOptions(
