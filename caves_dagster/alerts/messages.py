@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ from caves_dagster.alerts.incidents import Letter
 
 _TITLE = 150
 _DETAIL = 700
-_BODY = 2500
+_BODY = 2000
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,18 @@ def message(letter: Letter, now: float, url: str) -> Message:
         return Message(_cut(f"Over: {report.subject}", _TITLE), (f"{span}, {failures}",), link, over=True)
     word = "Failing" if incident.level == "ERROR" else "Warning"
     since = f"since {_time(incident.since)} ({_span(now - incident.since)}), {failures}"
-    details = _cut("\n".join(_cut(detail, _DETAIL) for detail in report.details), _BODY)
-    return Message(_cut(f"{word}: {report.subject}", _TITLE), (since, *details.splitlines()), link)
+    lines = (line for detail in report.details for line in detail.splitlines())
+    return Message(_cut(f"{word}: {report.subject}", _TITLE), (since, *lines), link)
+
+
+def shortened(details: Iterable[str]) -> tuple[str, ...]:
+    """What fits into a message: the beginning of the first details."""
+    kept: list[str] = []
+    for detail in details:
+        if sum(map(len, kept)) >= _BODY:
+            return (*kept, "…")
+        kept.append(_cut(detail, _DETAIL))
+    return tuple(kept)
 
 
 def _time(seconds: float) -> str:

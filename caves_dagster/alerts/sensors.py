@@ -14,9 +14,11 @@ from collections.abc import Sequence
 import dagster as dg
 import msgspec
 
-from caves_dagster.alerts.facts import Checks, Runs, Watch
+from caves_dagster.alerts.checks import Checks
+from caves_dagster.alerts.events import Watch
 from caves_dagster.alerts.incidents import Incidents, Letter, Policy, delivered
 from caves_dagster.alerts.messages import Message, message
+from caves_dagster.alerts.runs import Runs
 from caves_dagster.settings import AlertSettings, Settings
 from caves_dagster.shop import Shop
 
@@ -85,9 +87,9 @@ def _look_and_tell(
         delivered(letter)
     for problem in problems:
         context.log.warning("%s", problem)
-    said = [f"Told {len(told)} times."] if told else []
+    said = [f"Delivered: {len(told)}."] if told else []
     going_on = len(cursor.incidents.by_key)
-    reason = " ".join([*said, *problems]) or f"Nothing new to tell; {going_on} incidents are not over."
+    reason = " ".join([*said, *problems]) or f"Nothing new to tell; incidents that are not over: {going_on}."
     return dg.SensorResult(skip_reason=reason, cursor=msgspec.json.encode(cursor).decode())
 
 

@@ -13,7 +13,7 @@ from dagster._core.definitions.freshness import FreshnessState, FreshnessStateCh
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from pydantic import SecretStr
 
-from caves_dagster.alerts import facts
+from caves_dagster.alerts import checks, events
 from caves_dagster.definitions import build_definitions
 from caves_dagster.settings import AlertSettings
 from caves_dagster_tests.alerts.servers import Hook, running_hook
@@ -285,7 +285,7 @@ def test_a_first_look_tells_what_is_stale(caves: Caves, installation: Installati
 def test_events_by_the_thousand_are_looked_at_in_order(
     caves: Caves, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "_MOST_EVENTS", 2)
+    monkeypatch.setattr(events, "_MOST_EVENTS", 2)
     raw = caves.shop.raw.key
     for _ in range(4):
         becomes(installation, raw, FreshnessState.FAIL)
@@ -315,7 +315,7 @@ def test_a_sensor_that_fails_says_so_and_looks_again_from_where_it_was(
     becomes(installation, caves.shop.raw.key, FreshnessState.FAIL)
     before = installation.cursors["check_alerts"]
     with monkeypatch.context() as broken:
-        broken.setattr(facts.Checks, "after", lambda *_: 1 / 0)
+        broken.setattr(checks.Checks, "after", lambda *_: 1 / 0)
         data = installation.tick("check_alerts")
     assert "ZeroDivisionError" in (data.skip_message or "")
     assert data.cursor == before
