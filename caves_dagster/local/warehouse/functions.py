@@ -43,8 +43,32 @@ CREATE OR REPLACE MACRO {db}.main._caves_type_name(t) AS (CASE
     ELSE t END);
 """
 
+# FLATTEN in place of fakesnow's, which numbers the rows by a window over all of them, takes an object's keys
+# for paths, makes NULL of a JSON null and fails on a value that is neither array nor object.
+#
+# In this shape DuckDB unnests row by row, and is spared a join of every input with its own elements: the list
+# has to be one expression of the input. `list_transform` over one element evaluates the input only once.
+#
+# Not as in Snowflake: SEQ is the same for equal inputs; an object's keys come as they stand in the text, not
+# sorted. OUTER, RECURSIVE, PATH and MODE are refused (`expressions.py`).
+_FLATTEN = """
+CREATE OR REPLACE MACRO {db}.main._caves_elements(j) AS (CASE json_type(j)
+    WHEN 'ARRAY' THEN list_transform(json_extract(j, '$[*]'), lambda v, i: struct_pack(
+        KEY := NULL::VARCHAR, PATH := '[' || (i - 1) || ']', INDEX := (i - 1)::BIGINT, VALUE := v))
+    WHEN 'OBJECT' THEN list_transform(list_zip(json_keys(j), json_extract(j, '$.*')), lambda e: struct_pack(
+        KEY := e[1],
+        PATH := CASE WHEN regexp_full_match(e[1], '[A-Za-z_][A-Za-z0-9_$]*') THEN e[1]
+            ELSE '[''' || e[1] || ''']' END,
+        INDEX := NULL::BIGINT,
+        VALUE := e[2])) END);
+CREATE OR REPLACE MACRO {db}.main._fs_flatten(input) AS TABLE
+    SELECT hash(to_json(input)) AS SEQ, e.KEY, e.PATH, e.INDEX, e.VALUE, to_json(input) AS THIS
+    FROM (SELECT unnest(list_transform([to_json(input)], lambda j: {db}.main._caves_elements(j))[1]) AS e);
+"""
+
 
 def create(connection: duckdb.DuckDBPyConnection, database: str) -> None:
     """Create the macros in one database."""
     connection.execute(_MACROS.format(db=quote(database)))
     connection.execute(macros.creation_sql(quote(database)))
+    connection.execute(_FLATTEN.format(db=quote(database)))

@@ -175,6 +175,41 @@ def test_flatten_gives_the_elements_in_order(sql: Sql) -> None:
     ) == [(1, 0, 0, 5), (1, 1, 1, 7)]
 
 
+def test_flatten_gives_an_objects_values_by_key_whatever_the_key(sql: Sql) -> None:
+    odd = {"a": 1, "b c": None, "$.x[0]": [1], "": 2, "/p": "é🍷", "VALUE": {"a": 3}, "it's": "q"}
+    text = json.dumps(odd, ensure_ascii=False).replace("'", "''")
+    found = sql(f"SELECT KEY, PATH, INDEX, VALUE FROM TABLE(FLATTEN(INPUT => PARSE_JSON('{text}')))")
+    assert {key: json.loads(value) for key, _, _, value in found} == odd
+    paths = ["a", "['b c']", "['$.x[0]']", "['']", "['/p']", "VALUE", "['it's']"]
+    assert [(path, index) for _, path, index, _ in found] == [(path, None) for path in paths]
+
+
+def test_flatten_keeps_a_json_null_apart_from_a_missing_value(sql: Sql) -> None:
+    rows = """TABLE(FLATTEN(PARSE_JSON('[1, null, "x", [2], {"a": null}]')))"""
+    assert sql(f"SELECT INDEX, PATH, KEY, VALUE, VALUE::VARCHAR FROM {rows}") == [
+        (0, "[0]", None, "1", "1"),
+        (1, "[1]", None, "null", None),
+        (2, "[2]", None, '"x"', "x"),
+        (3, "[3]", None, "[2]", "[2]"),
+        (4, "[4]", None, '{"a":null}', '{"a":null}'),
+    ]
+    assert sql.one(f"SELECT COUNT(*) FROM {rows} WHERE VALUE IS NULL") == 0
+
+
+def test_flatten_of_a_table_gives_each_row_its_own_elements_even_where_two_are_equal(sql: Sql) -> None:
+    sql("CREATE TABLE B (id INTEGER, parts VARIANT)")
+    inputs = ("[5, 6]", "[5, 6]", '{"k": 7}', "[]", "{}", "8", "null", '"[9]"', None)
+    for number, parts in enumerate(inputs):
+        text = "NULL" if parts is None else f"'{parts}'"
+        sql(f"INSERT INTO B SELECT {number}, PARSE_JSON({text})")
+    joined = "FROM B, LATERAL FLATTEN(INPUT => B.parts) AS f"
+    assert sql(f"SELECT id, f.INDEX, f.KEY, f.VALUE::INTEGER {joined} ORDER BY id, f.INDEX") == [
+        (0, 0, None, 5), (0, 1, None, 6), (1, 0, None, 5), (1, 1, None, 6), (2, None, "k", 7),
+    ]  # fmt: skip
+    of_input = f"SELECT id, COUNT(DISTINCT f.SEQ), MIN(f.THIS:k::INTEGER) {joined} GROUP BY id ORDER BY id"
+    assert sql(of_input) == [(0, 1, None), (1, 1, None), (2, 1, 7)]
+
+
 def test_aggregates_and_windows(sql: Sql) -> None:
     sql("CREATE TABLE T (k VARCHAR, n NUMBER(10,2), at TIMESTAMP_NTZ)")
     sql("INSERT INTO T VALUES ('a', 1.10, '2025-01-01'), ('a', 2.20, '2025-01-02'), ('b', 3.30, NULL)")
