@@ -251,9 +251,9 @@ def test_a_channel_that_is_configured_later_is_told_what_is_still_failing() -> N
 
 
 def test_a_first_look_tells_what_fails_and_nothing_of_the_past() -> None:
-    story = Story(RUNS)
+    story = Story(CHECKS)
     past = [failed(0, key="mended"), well(10, key="mended"), failed(100), failed(200)]
-    story.incidents.take(past, RUNS)
+    story.incidents.take(past, CHECKS)
     story.incidents.keep_failing()
     assert story.look(300) == FAILING
     assert story.incidents.by_key[JOB].since == 100
