@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from caves_dagster_tests.brokers import CACHE, require_kafka
-from caves_dagster_tests.faults.executioner import carry_out
+from caves_dagster_tests.faults.executioner import CI_LIMIT_SECONDS, carry_out
 from caves_dagster_tests.faults.plan import Target, make_plan
 from caves_dagster_tests.faults.stack import running_stack
 from caves_dagster_tests.local.conftest import processes_of
@@ -32,14 +32,14 @@ def java_and_maven() -> None:
     require_kafka(on_ci=os.environ.get("CI", "").lower() in ("true", "1"))
 
 
-def test_nothing_is_lost_or_doubled_whatever_is_killed_and_every_recovery_takes_less_than_20_s(
+def test_nothing_is_lost_or_doubled_and_everything_recovers_whatever_is_killed(
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "home"
     # At once, past pytest's capture: six minutes without a word look like a test that hangs.
     terminal = Console(file=sys.__stdout__, width=120)
     with running_stack(home, CACHE) as stack:
-        report = carry_out(stack, make_plan(SEED, KILLS), SEED, say=terminal.print)
+        report = carry_out(stack, make_plan(SEED, KILLS), SEED, CI_LIMIT_SECONDS, say=terminal.print)
     report.print(terminal)
     assert {one.kill.target for one in report.kills} == set(Target)
     assert report.acknowledged > 0
