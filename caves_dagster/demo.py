@@ -1,6 +1,7 @@
-"""The main job on a platform of its own: events are published, Dagster's daemon and sensors do the rest.
+"""The main job on a platform of its own: a history is loaded, then events are published, and the daemon's
+sensors do the rest.
 
-Nothing here moves data but the producer: the code only watches, and at the end holds what it sent against
+Nothing here moves events but the producer: the code only watches, and at the end holds what it sent against
 what arrived.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 import dagster as dg
 
 from caves_dagster.checks import Outcome, run_check, shop_checks
+from caves_dagster.demo_history import Sold, history_problems, load_history, sales_by_source
 from caves_dagster.errors import CavesError, PlatformError
 from caves_dagster.kafka.producer import DeliveryReport, publish
 from caves_dagster.local.dagster_services import dagster_home, dagster_services
@@ -69,6 +71,7 @@ class DemoResult:
     invalid: int = 0
     seconds: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
+    sales: dict[str, Sold] = field(default_factory=dict)
     dead_letters: Counter[str] = field(default_factory=Counter)
     outcomes: list[Outcome] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
@@ -107,6 +110,10 @@ def run_demo(
                 dagster_services(home, environment),
                 dg.DagsterInstance.from_config(str(dagster_home(home))) as instance,
             ):
+                show(Progress("loading the history"))
+                # While the daemon starts.
+                load_history(settings, shop, instance)
+                show(Progress("waiting for Dagster's daemon"))
                 _await_sensors(instance, home)
                 return _Watch(settings, shop, warehouse, instance, show).run(
                     count, invalid_rate, rate, seed, timeout_seconds
@@ -220,8 +227,10 @@ class _Watch:
         raw = self._shop.raw
         dead_letters = f"{raw.schema}.DEAD_LETTER_EVENTS"
         result = DemoResult(count, self._sent.invalid, seconds)
-        tables = [raw.full_name, dead_letters, *(table.full_name for table in self._shop.tables[1:])]
-        result.rows = self._counts(tables)
+        batch = self._shop.batch.tables if self._shop.batch else ()
+        tables = [*(one.table.full_name for one in batch), raw.full_name, dead_letters]
+        result.rows = self._counts([*tables, *(table.full_name for table in self._shop.tables[1:])])
+        result.sales = sales_by_source(self._warehouse)
         by_class = f"SELECT FAILURE_CLASS, COUNT(*) AS N FROM {dead_letters} GROUP BY FAILURE_CLASS"
         result.dead_letters = Counter(
             {r["FAILURE_CLASS"]: int(r["N"]) for r in self._warehouse.query(by_class)}
@@ -253,6 +262,7 @@ class _Watch:
                 f"{len(self._sent.event_ids)} events, but {produced} rows in production "
                 f"after {timeout_seconds:.0f} s."
             )
+        problems += history_problems(self._settings, self._warehouse, result.sales)
         problems += [f"Check {one.name}: {one.status}." for one in result.outcomes if one.status != "PASS"]
         failed = sum(count for status, count in result.runs.items() if status != "SUCCESS")
         if failed or not result.runs:

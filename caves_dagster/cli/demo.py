@@ -6,7 +6,7 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import progress
@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from caves_dagster.errors import CavesError
+
+if TYPE_CHECKING:
+    from caves_dagster.demo_history import Sold
 
 
 def demo(
@@ -23,7 +26,7 @@ def demo(
     seed: Annotated[int | None, typer.Option(help="Repeat the events of an earlier demo.")] = None,
     keep: Annotated[bool, typer.Option(help="Keep the platform's folder, and print where it is.")] = False,
 ) -> None:
-    """Publish events, watch Dagster's sensors carry them to production, and hold one against the other."""
+    """Load a history, publish events, watch the sensors carry them, and hold both against the tables."""
     from caves_dagster.demo import Progress, run_demo
 
     console = Console()
@@ -53,6 +56,7 @@ def demo(
 
             result = run_demo(home, count, invalid_rate, rate, chosen, show)
         console.print(_layers(result.rows))
+        console.print(_sales(result.sales))
         console.print(_counts("dead letters by reason", "class", dict(result.dead_letters.most_common())))
         console.print(_checks(result.outcomes))
         console.print(
@@ -78,6 +82,20 @@ def demo(
 
 def _layers(rows: dict[str, int]) -> Table:
     return _counts("rows per table", "table", rows)
+
+
+def _sales(sales: dict[str, Sold]) -> Table:
+    """CONSOLIDATED_SALES: both halves, and their sum."""
+    table = Table(title="CONSOLIDATED_SALES", title_justify="left", title_style="bold")
+    table.add_column("source")
+    table.add_column("sales", justify="right")
+    table.add_column("euros", justify="right")
+    for source, sold in sales.items():
+        table.add_row(source, f"{sold.rows:,}", f"{sold.euros:,.2f}")
+    table.add_section()
+    total = sum(sold.euros for sold in sales.values())
+    table.add_row("both", f"{sum(sold.rows for sold in sales.values()):,}", f"{total:,.2f}")
+    return table
 
 
 def _counts(title: str, name: str, counts: dict[str, int]) -> Table:
