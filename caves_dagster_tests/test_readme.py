@@ -18,7 +18,7 @@ PATHS = sorted(set(re.findall(r"^(?:caves_dagster|sql|docs)/[\w./]*$", _CODE, re
 LINKS = sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)))
 _COMMAND = r"^(?:\.venv/bin/)?caves ((?:local |gaps |alerts |dead-letters )?[a-z]+)"
 COMMANDS = sorted(set(re.findall(_COMMAND, _CODE, re.MULTILINE)))
-TARGETS = sorted(set(re.findall(r"^make ([a-z]+)", _CODE, re.MULTILINE)))
+TARGETS = sorted(set(re.findall(r"^make ([a-z-]+)", _CODE, re.MULTILINE)))
 # Not what stands behind a schema or an equals sign: tables and values have such names too.
 SETTINGS = sorted(set(re.findall(r"(?<![.=\w])(?:CAVES|SNOWFLAKE|KAFKA)_[A-Z_]*[A-Z]\b", README)))
 

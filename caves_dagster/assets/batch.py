@@ -81,7 +81,7 @@ def _batch_asset(shop: Shop, batch: Batch, table: BatchTable) -> dg.AssetsDefini
         deps=spec.deps,
         partitions_def=daily_partitions(batch) if table.day else None,
         # A year is one run: one pass over the source, one transaction.
-        backfill_policy=dg.BackfillPolicy.single_run() if table.day else None,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         pool=f"{shop.name}_batch",
     )
     def load(context: dg.AssetExecutionContext) -> dg.Output[Any]:
