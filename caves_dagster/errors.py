@@ -11,6 +11,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── TopicNotFound           the broker answers, the topic is not there
 ├── SignInRefused           the warehouse answers, and refuses the credentials
 ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
+├── StreamStale             a stream has lost its place
 ├── StatementFailed         the warehouse refused a statement
 ├── DeliveryFailed          the producer could not deliver every event
 ├── AlertNotDelivered       a webhook or a mail server did not take an alert
@@ -84,6 +85,10 @@ class SignInRefused(CavesError):
 
 class WarehouseNotSetUp(CavesError):
     """The warehouse answers, but a table, stream or stage is missing."""
+
+
+class StreamStale(CavesError):
+    """A stream has lost its place: it cannot be read any more, and has to be made anew."""
 
 
 class StatementFailed(CavesError):

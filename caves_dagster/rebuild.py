@@ -48,6 +48,7 @@ from caves_dagster.errors import NotConfirmed, RetryableError
 from caves_dagster.shop import SQL_ROOT, Shop, Table, Transformation
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements, transformation_sql
+from caves_dagster.warehouse.streams import streams
 from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
@@ -136,12 +137,8 @@ def drain(warehouse: Warehouse, shop: Shop, say: Callable[[str], None] = log.inf
 
 def recreate_lost_streams(warehouse: Warehouse, shop: Shop) -> list[str]:
     """Make the shop's stale or missing streams anew, with every row of their tables; returns their names."""
-    alive = {
-        f"{row['SCHEMA_NAME']}.{row['NAME']}"
-        for row in warehouse.query("SHOW STREAMS IN DATABASE")
-        if str(row["STALE"]).lower() != "true"
-    }
-    lost = [step for step in shop.transformations if step.stream.full_name not in alive]
+    stale = streams(warehouse)
+    lost = [step for step in shop.transformations if stale.get(step.stream.full_name, True)]
     for step in lost:
         warehouse.execute(_sql("recreate_stream", shop, step))
     return [step.stream.full_name for step in lost]

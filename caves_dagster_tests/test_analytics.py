@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -83,11 +84,11 @@ def test_views_of_an_empty_shop_are_shown_too(caves: Caves) -> None:
         assert shown["plot"].value == "*(nothing to plot)*"
 
 
-def test_a_materialisation_carries_them(caves: Caves) -> None:
+def test_a_materialisation_carries_them(caves: Caves, tmp_path: Path) -> None:
     from caves_dagster.definitions import build_definitions
 
     caves.publish(caves.events(20))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         job = build_definitions(caves.settings).resolve_job_def("caves_pipeline")
         assert job.execute_in_process(instance=instance).success
         for view in caves.shop.views:

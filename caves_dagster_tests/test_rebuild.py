@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -170,9 +171,11 @@ def _corrupt(caves: Caves) -> dict[str, list[dict[str, Any]]]:
     return before
 
 
-def test_the_job_rebuilds_reports_rows_before_and_after_and_runs_every_check(caves: Caves) -> None:
+def test_the_job_rebuilds_reports_rows_before_and_after_and_runs_every_check(
+    caves: Caves, tmp_path: Path
+) -> None:
     before = _corrupt(caves)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         result = _run_job(caves, instance, "rebuild caves")
 
         assert result.success
@@ -192,10 +195,12 @@ def test_the_job_rebuilds_reports_rows_before_and_after_and_runs_every_check(cav
 
 
 @pytest.mark.parametrize("said", [None, "", "yes"])
-def test_the_job_does_nothing_without_its_confirmation(caves: Caves, said: str | None) -> None:
+def test_the_job_does_nothing_without_its_confirmation(
+    caves: Caves, said: str | None, tmp_path: Path
+) -> None:
     _corrupt(caves)
     corrupted = _tables(caves)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         result = _run_job(caves, instance, said)
 
     assert not result.success
@@ -204,10 +209,10 @@ def test_the_job_does_nothing_without_its_confirmation(caves: Caves, said: str |
     assert _tables(caves) == corrupted
 
 
-def test_the_job_fails_when_a_check_fails_after_it(caves: Caves) -> None:
+def test_the_job_fails_when_a_check_fails_after_it(caves: Caves, tmp_path: Path) -> None:
     """A record whose key cannot be read: no rebuild brings it to PRODUCTION."""
     insert_raw(caves.warehouse, [Feed().order("no number")])
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         result = _run_job(caves, instance, "rebuild caves")
 
     assert not result.success

@@ -15,10 +15,11 @@ from tenacity import (
 )
 
 from caves_dagster.assets.description import one, sample, table_spec
-from caves_dagster.errors import RetryableError
+from caves_dagster.errors import RetryableError, StatementFailed, WarehouseNotSetUp
 from caves_dagster.shop import Shop, Transformation
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import transformation_sql
+from caves_dagster.warehouse.streams import require_fresh
 from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
     commit.
 
     Raises:
-        CavesError: the warehouse stayed away, or lacks a table.
+        CavesError: the warehouse stayed away, lacks a table, or the stream is stale.
     """
     scripts = {
         table.full_name: transformation_sql(shop, step.layer, table, step.stream) for table in step.writes
@@ -43,11 +44,16 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,
     ):
-        with attempt, transforming(warehouse, shop):
-            changed = {
-                table: sum(warehouse.execute(statement) for statement in script)
-                for table, script in scripts.items()
-            }
+        with attempt:
+            try:
+                with transforming(warehouse, shop):
+                    changed = {
+                        table: sum(warehouse.execute(statement) for statement in script)
+                        for table, script in scripts.items()
+                    }
+            except (StatementFailed, WarehouseNotSetUp):
+                require_fresh(warehouse, step)
+                raise
     return changed
 
 
