@@ -53,6 +53,8 @@ from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
 
+STATEMENT_SECONDS = 1800
+"""How long one statement may take: it may be about every event there is."""
 PATIENCE_SECONDS = 600.0
 """How long to try again while others hold the fence: longer than Snowflake keeps a dead rebuild's lock."""
 
@@ -109,6 +111,13 @@ def rebuild(
     Raises:
         CavesError: what stopped it; the tables are then as they were, or rebuilt.
     """
+    with warehouse.long_statements(STATEMENT_SECONDS):
+        return _rebuild(warehouse, shop, say, patience_seconds)
+
+
+def _rebuild(
+    warehouse: Warehouse, shop: Shop, say: Callable[[str], None], patience_seconds: float
+) -> RebuildReport:
     recreated = recreate_lost_streams(warehouse, shop)
     for stream in recreated:
         say(f"{stream} was stale or missing: made anew, with every row of its table.")

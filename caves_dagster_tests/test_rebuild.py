@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from caves_dagster.assets.transformation import transform
 from caves_dagster.checks import run_check, shop_checks
 from caves_dagster.definitions import build_definitions
-from caves_dagster.errors import NotConfirmed
+from caves_dagster.errors import CavesError, NotConfirmed
 from caves_dagster.rebuild import rebuild, require_confirmation
+from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
@@ -235,3 +237,22 @@ def test_the_command_asks_refuses_and_rebuilds(caves: Caves) -> None:
     assert _tables(caves) == before
 
     require_one_line(caves_command(caves, "rebuild", "--shop", "none"), "There is no shop 'none'")
+
+
+_SLOW = """
+SELECT MAX(MD5(a.VALUE::VARCHAR || b.VALUE::VARCHAR)) AS M
+FROM TABLE(FLATTEN(INPUT => PARSE_JSON(%(n)s))) AS a
+CROSS JOIN TABLE(FLATTEN(INPUT => PARSE_JSON(%(n)s))) AS b
+"""
+
+
+def test_a_statement_of_a_rebuild_may_take_longer_than_the_network_time_out(caves: Caves) -> None:
+    impatient = caves.settings.snowflake.model_copy(update={"network_timeout": 1})
+    numbers = {"n": json.dumps(list(range(3500)))}
+    with Warehouse(impatient) as warehouse:
+        with pytest.raises(CavesError, match="cancel"):
+            warehouse.query(_SLOW, numbers)
+        with warehouse.long_statements(60):
+            assert warehouse.query(_SLOW, numbers)
+        with pytest.raises(CavesError, match="cancel"):
+            warehouse.query(_SLOW, numbers)

@@ -89,6 +89,7 @@ class Warehouse:
     def __init__(self, settings: SnowflakeSettings) -> None:
         self.settings = settings
         self._connection: Any = None
+        self._statement_seconds: int | None = None
 
     def __enter__(self) -> Warehouse:
         return self
@@ -108,15 +109,27 @@ class Warehouse:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement and return its rows, column names in upper case."""
         with self._cursor() as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(sql, parameters, timeout=self._statement_seconds)
             names = [column.name.upper() for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one statement and return the number of rows it changed."""
         with self._cursor() as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(sql, parameters, timeout=self._statement_seconds)
             return int(cursor.rowcount or 0)
+
+    @contextmanager
+    def long_statements(self, seconds: int) -> Iterator[None]:
+        """Let the statements of the block take that long; others are cancelled at the network time-out.
+
+        While one runs, a warehouse that went away is waited for as long.
+        """
+        before, self._statement_seconds = self._statement_seconds, seconds
+        try:
+            yield
+        finally:
+            self._statement_seconds = before
 
     @contextmanager
     def transaction(self, name: str = "") -> Iterator[None]:
