@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+import dagster as dg
 import hypothesis
 import pytest
 
@@ -197,3 +199,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.items()) or "none"
         where = "On a real Apache Kafka" if on_kafka else "Without a real Apache Kafka"
         terminalreporter.write_line(f"{where}: {said}.")
+
+
+@contextmanager
+def dagster_instance() -> Iterator[dg.DagsterInstance]:
+    """Dagster's state in a folder of its own.
+
+    Not in memory: a run's heartbeat writes from another thread, and finds "database table is locked" there.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="caves-dagster-") as folder,
+        dg.DagsterInstance.local_temp(folder) as local,
+    ):
+        yield local
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of the test's own."""
+    with dagster_instance() as local:
+        yield local

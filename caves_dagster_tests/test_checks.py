@@ -27,7 +27,7 @@ from caves_dagster.local.platform import Platform
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster.warehouse.scripts import render, setup_sql, statements
 from caves_dagster_tests.brokers import Broker
-from caves_dagster_tests.conftest import Caves, caves_on
+from caves_dagster_tests.conftest import Caves, caves_on, dagster_instance
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
 
 _ALL = {"offsets_accounted_for", "raw_vs_prod_counts", "duplicates", "dead_letter_budget"}
@@ -740,7 +740,7 @@ def _evaluate(caves: Caves) -> dict[str, dg.AssetCheckEvaluation]:
         "checks", dg.AssetSelection.all_asset_checks(), executor_def=dg.in_process_executor
     )
     definitions = dg.Definitions.merge(build_definitions(caves.settings), dg.Definitions(jobs=[only]))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dagster_instance() as instance:
         result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
         assert result.success
         return {found.check_name: found for found in result.get_asset_check_evaluations()}

@@ -11,7 +11,7 @@ from caves_dagster.ingest.dead_letters import Chosen
 from caves_dagster.ingest.replay import Replay
 from caves_dagster.settings import DeadLetterBudget
 from caves_dagster.shop import Message
-from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.conftest import Caves, dagster_instance
 from caves_dagster_tests.ingest.accounting import dead_letters, ingest
 
 
@@ -98,7 +98,7 @@ def test_dagster_shows_it_by_class_and_goes_on(caves: Caves) -> None:
     land(caves, 90, 10)
     budget = DeadLetterBudget.model_construct(warn_share=0.01, fail_share=0.2)
     settings = caves.settings.model_copy(update={"dead_letters": budget})
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dagster_instance() as instance:
         job = build_definitions(settings).resolve_job_def("caves_pipeline")
         result = job.execute_in_process(instance=instance, raise_on_error=False)
     assert result.success

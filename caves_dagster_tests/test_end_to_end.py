@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,6 @@ from caves_dagster_tests.local.conftest import processes_of
 pytestmark = on_both_brokers
 
 JOB = "caves_pipeline"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance of the test's own, in memory."""
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def run_job(caves: Caves, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -17,13 +16,6 @@ from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import accounted_for, dead_letters, ingest, landed_ids
 
 JOB = "caves_replay_dead_letters"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance of the test's own, in memory."""
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def run_replay(caves: Caves, instance: dg.DagsterInstance, **config: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -20,13 +19,6 @@ JOB = "caves_pipeline"
 STATUS = dg.DagsterRunStatus
 TAGS = {SHOP_TAG: "caves"}
 KILLED = TAGS | {FAILURE_TAG: "killed"}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance of the test's own, in memory."""
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 @pytest.fixture(autouse=True)
