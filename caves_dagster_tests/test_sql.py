@@ -94,7 +94,7 @@ def _batch_uses(shop: Shop) -> Iterator[Rendered]:
             "key": table.key,
             "columns": [column.name for column in described(shop)[table.table.full_name].columns],
         }
-        for day in {table.day, None}:
+        for day in dict.fromkeys((table.day, None)):
             sql = _BIND.sub("'2026-06-30'", render(SQL_ROOT, "batch/exchange.sql", day=day, **names))
             yield Rendered("batch/exchange.sql", sql, f" {table.table.name} by {day}")
 
