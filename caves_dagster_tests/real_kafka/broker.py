@@ -92,28 +92,28 @@ def delete_records(caves: Caves, before: Mapping[int, int]) -> None:
 def add_partitions(caves: Caves, total: int) -> None:
     """Let the topic have `total` partitions."""
     ask(caves, lambda client: client.create_partitions([NewPartitions(caves.shop.topic, total)]))
-    until(lambda: len(caves.kafka.inspect(caves.shop.topic).partitions) == total, "the partitions are there")
+    until(lambda: partitions_of(caves) == total, "the partitions are there")
 
 
 def delete_topic(caves: Caves) -> None:
     """Delete the topic, and wait until nobody finds it."""
     ask(caves, lambda client: client.delete_topics([caves.shop.topic]))
-
-    def gone() -> bool:
-        try:
-            caves.kafka.inspect(caves.shop.topic)
-        except TopicNotFound:
-            return True
-        return False
-
-    until(gone, "the topic is gone")
+    until(lambda: partitions_of(caves) == 0, "the topic is gone")
 
 
 def recreate_topic(caves: Caves, partitions: int = 1) -> None:
     """Another topic under the same name."""
     delete_topic(caves)
     make_topics(caves.settings.kafka.bootstrap_servers, {caves.shop.topic: partitions})
-    until(lambda: len(caves.kafka.inspect(caves.shop.topic).partitions) == partitions, "the topic is there")
+    until(lambda: partitions_of(caves) == partitions, "the topic is there")
+
+
+def partitions_of(caves: Caves) -> int:
+    """How many partitions the topic has by now; a broker hears a moment later of one made or deleted."""
+    try:
+        return len(caves.kafka.inspect(caves.shop.topic).partitions)
+    except TopicNotFound:
+        return 0
 
 
 def tick(caves: Caves, cursor: str | None = None) -> dg.SensorResult:
