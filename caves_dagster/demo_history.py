@@ -19,7 +19,7 @@ from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
 
-HISTORY_DAYS, HISTORY_SALES = 90, 20_000
+HISTORY_DAYS, HISTORY_SALES = 30, 20_000
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
