@@ -58,6 +58,8 @@ def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
         "autocommit": True,
         "session_parameters": {
             "TIMEZONE": "UTC",
+            # What plain TIMESTAMP means, whatever an account's administrator has made of it.
+            "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
             "CLIENT_TELEMETRY_ENABLED": False,
             "TRANSACTION_ABORT_ON_ERROR": True,
             "LOCK_TIMEOUT": 30,

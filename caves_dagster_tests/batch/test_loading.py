@@ -17,7 +17,7 @@ import pytest
 
 from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_assets, batch_io_manager
 from caves_dagster.batch.seed_files import write_seed
-from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.connection import Warehouse, connection_arguments
 from caves_dagster_tests.batch.conftest import DAY, Batches, error_of, metadata_of
 from caves_dagster_tests.batch.sources import CUSTOMER, PRODUCT, SALE, SALES, csv_source
 
@@ -74,6 +74,13 @@ def test_a_time_is_the_source_s_to_the_microsecond(batches: Batches, moment: str
     said = moment[:26].replace("T", " ")
     ((found, same),) = batches.rows("SALES", f"SALE_DATE, SALE_DATE = '{said}'::TIMESTAMP_NTZ AS SAME")
     assert (found, same) == (datetime.fromisoformat(said), True)
+
+
+def test_a_plain_timestamp_has_no_zone_whatever_the_account_s_default(batches: Batches) -> None:
+    asked = connection_arguments(batches.settings.snowflake)["session_parameters"]
+    assert asked["TIMESTAMP_TYPE_MAPPING"] == "TIMESTAMP_NTZ"
+    described = batches.warehouse.query("DESCRIBE TABLE BATCH_DATA.SALES")
+    assert {row["NAME"]: row["TYPE"] for row in described}["SALE_DATE"] == "TIMESTAMP_NTZ(9)"
 
 
 def test_times_of_every_era_are_the_source_s(batches: Batches) -> None:
