@@ -78,13 +78,13 @@ def test_a_renewal_says_what_it_is() -> None:
 class Sensor:
     """The Kafka sensor on a clock that can be put forward; its events are recorded as the daemon does it."""
 
-    def __init__(self, caves: Caves, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, caves: Caves, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = caves.settings.model_copy(update={"sensor_interval_seconds": 1})
         self.shop, self.warehouse = caves.shop, Recording(settings.snowflake)
         self.clients = Clients(KafkaClient(settings.kafka), self.warehouse)
         monkeypatch.setattr(Clients, "of", lambda _: self.clients)
         self.definitions = build_definitions(settings)
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance = instance
         self.cursor: str | None = None
         self.later = 0.0
         clock = SimpleNamespace(
@@ -111,11 +111,10 @@ class Sensor:
 
 
 @pytest.fixture
-def sensor(caves: Caves, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sensor]:
-    made = Sensor(caves, monkeypatch)
+def sensor(caves: Caves, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sensor]:
+    made = Sensor(caves, instance, monkeypatch)
     yield made
     made.warehouse.close()
-    made.instance.dispose()
 
 
 def test_a_quiet_topic_is_not_stale_and_costs_no_query(caves: Caves, sensor: Sensor) -> None:

@@ -100,7 +100,7 @@ Make = Callable[[Settings], Sensors]
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Iterator[Make]:
     """Builds sensors whose warehouse notes its statements."""
     made: list[Sensors] = []
 
@@ -110,14 +110,13 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         warehouse = Recording(settings.snowflake)
         clients = Clients(KafkaClient(settings.kafka), warehouse)
         monkeypatch.setattr(Clients, "of", lambda _: clients)
-        sensors = Sensors(settings, build_definitions(settings), warehouse, dg.DagsterInstance.ephemeral())
+        sensors = Sensors(settings, build_definitions(settings), warehouse, instance)
         made.append(sensors)
         return sensors
 
     yield build
     for sensors in made:
         sensors.warehouse.close()
-        sensors.instance.dispose()
 
 
 @pytest.fixture
@@ -440,7 +439,18 @@ def requested(data: SensorExecutionData) -> set[str]:
 
 
 PRODUCTION = {"production/orders", "production/inventory_history", "production/inventory_current"}
-ANALYTICS = {"analytics/daily_sales", "analytics/top_wines", "analytics/stock_by_category"}
+ANALYTICS = {
+    f"analytics/{view}"
+    for view in (
+        "consolidated_sales",
+        "daily_sales",
+        "top_wines",
+        "stock_by_category",
+        "sales_by_channel",
+        "adjustments_by_type",
+        "low_stock",
+    )
+}
 STAGING = {"staging/stg_orders", "staging/stg_inventory_adjustments"}
 
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from caves_dagster.errors import LandingRefused, WarehouseUnreachable
 from caves_dagster.ingest.dead_letters import Chosen, DeadLetters
 from caves_dagster.ingest.refused import TRUNCATED
 from caves_dagster.ingest.replay import Replay, ReplayReport
+from caves_dagster.ingest.stage import Stage
 from caves_dagster.kafka.client import client_config
 from caves_dagster.kafka.producer import publish
 from caves_dagster.settings import PROJECT_ROOT
@@ -443,6 +444,8 @@ def test_a_replay_killed_again_and_again_beside_an_ingestion_loses_and_doubles_n
     assert before > 0, "no killed replay had landed anything: the kills came too early"
     ingest(caves)
     replay(caves)
+    # What a killed one had put on the stage stays for an hour.
+    Stage(caves.warehouse, caves.shop).sweep(timedelta())
     late = sum(event.event_id is None for event in more)
     require_replayed(caves, events + more, invalid + late)
     doubled: list[Row] = caves.warehouse.query(

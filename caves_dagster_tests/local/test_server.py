@@ -39,7 +39,7 @@ def test_another_object_recognises_a_running_server(home: Path) -> None:
     seen = stub(home, "whatever").status()
     assert (seen.state, seen.pid) == (State.RUNNING, server.status().pid)
     assert 0 <= (seen.uptime_seconds or -1) < 60
-    assert server.stop(5) == "terminated"
+    assert server.stop(30) == "terminated"
     assert server.status().state is State.STOPPED
 
 
