@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults bench-batch check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults backlog bench-batch check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and tw
 KILLS ?= 200
 faults: $(INSTALLED)  ## The long form: KILLS=200 kills, some 45 minutes; SEED=n repeats one
 	$(BIN)/python -m caves_dagster_tests.faults --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+backlog: $(INSTALLED)  ## Memory and speed of runs that drain 500,000 and 5,000,000 events of a real Kafka, some ten minutes
+	$(BIN)/python -m caves_dagster_tests.backlog
 
 bench-batch: $(INSTALLED)  ## A million sales written, loaded, and loaded again by day: seconds and memory
 	$(BIN)/python -m caves_dagster_tests.batch.measure

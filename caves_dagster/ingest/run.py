@@ -27,6 +27,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from caves_dagster.errors import CavesError, KafkaUnreachable, PositionsMoved, RetryableError
 from caves_dagster.ingest.batch import Batch, build
 from caves_dagster.ingest.land import Lander, Landing
+from caves_dagster.ingest.memory import return_large_blocks
 from caves_dagster.ingest.positions import Gap, Plan, make_plan, to_verify
 from caves_dagster.ingest.reader import Read, read_batches
 from caves_dagster.kafka.client import KafkaClient
@@ -106,6 +107,7 @@ class Ingestion:
         Raises:
             CavesError: what stopped it; whatever was committed stays, and the next run goes on there.
         """
+        return_large_blocks()
         report = IngestReport(self._shop.topic)
         began = self._progressed = time.monotonic()
         for attempt in Retrying(
