@@ -167,6 +167,15 @@ class KafkaSettings(_Section):
     timeout_seconds: float = Field(10.0, gt=0, validation_alias=_names("CAVES_KAFKA_TIMEOUT_SECONDS"))
     """Seconds a request may take, or a read bring nothing, before the broker counts as away."""
 
+    _embedded: bool = PrivateAttr(False)
+
+    @property
+    def remedy(self) -> str:
+        """What to do when the broker cannot be reached."""
+        if self._embedded:
+            return "Start the embedded platform with `caves local start`, or set KAFKA_BOOTSTRAP_SERVERS."
+        return "See that a broker runs there, or set KAFKA_BOOTSTRAP_SERVERS to where one does."
+
     @model_validator(mode="after")
     def _sasl_complete(self) -> KafkaSettings:
         if self.security_protocol.startswith("SASL") and not (
@@ -369,6 +378,7 @@ def load_settings(home: Path | None = None) -> Settings:
     embedded: list[str] = []
     if not kafka.bootstrap_servers:
         kafka = kafka.model_copy(update=endpoints.kafka.model_dump())
+        kafka._embedded = True
         embedded.append("broker")
     if not snowflake.account:
         local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
@@ -384,10 +394,12 @@ def embedded_settings(home: Path) -> Settings:
     """The default settings on the embedded platform under `home`, whatever the environment says."""
     endpoints = Endpoints.read(home)
     local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
+    kafka = KafkaSettings.model_construct(**endpoints.kafka.model_dump())
+    kafka._embedded = True
     settings = Settings.model_construct(
         home=home,
         db_path=home / "wine_data.db",
-        kafka=KafkaSettings.model_construct(**endpoints.kafka.model_dump()),
+        kafka=kafka,
         snowflake=SnowflakeSettings.model_construct(**local),
         alerts=AlertSettings.model_construct(),
         freshness=FreshnessSettings.model_construct(),

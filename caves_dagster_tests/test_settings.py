@@ -148,6 +148,18 @@ def test_a_broker_of_one_s_own_leaves_the_warehouse_embedded(monkeypatch: pytest
     assert settings.embedded == ("warehouse",)
 
 
+def test_a_broker_that_is_away_is_started_only_where_it_is_the_embedded_one(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    for kafka in (load_settings().kafka, embedded_settings(home).kafka):
+        assert "`caves local start`" in kafka.remedy
+        assert "`caves local start`" in kafka.model_copy(update={"topic_name": "other"}).remedy
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
+    assert load_settings().kafka.remedy == (
+        "See that a broker runs there, or set KAFKA_BOOTSTRAP_SERVERS to where one does."
+    )
+
+
 def test_what_is_left_of_a_sign_in_is_not_used_on_the_embedded_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -93,7 +93,7 @@ def read_batches(client: KafkaClient, plan: Plan, max_events: int, max_bytes: in
             ) from error
         raise KafkaUnreachable(
             f"Reading {plan.state.topic!r} failed ({error.args[0].str()}).",
-            "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
+            client.settings.remedy,
         ) from error
     finally:
         consumer.close()

@@ -224,7 +224,7 @@ class KafkaClient:
         reason = error.args[0].str() if error is not None else "no answer in time"
         return KafkaUnreachable(
             f"Kafka at {self.settings.bootstrap_servers} cannot be reached ({reason}).",
-            "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
+            self.settings.remedy,
         )
 
 

@@ -221,7 +221,7 @@ def _find_topic(producer: Producer, settings: KafkaSettings, topic: str) -> None
     except KafkaException as error:
         raise KafkaUnreachable(
             f"Kafka at {settings.bootstrap_servers} cannot be reached ({error.args[0].str()}).",
-            "Start the embedded platform with `caves local start`, or check KAFKA_BOOTSTRAP_SERVERS.",
+            settings.remedy,
         ) from error
     if topic not in topics:
         raise TopicNotFound(
