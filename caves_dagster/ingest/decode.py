@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from functools import cache
 from typing import Any
 
@@ -52,10 +53,16 @@ def decode(message: KafkaMessage, contract: Contract, max_event_bytes: int) -> t
         raise InvalidEvent("SYNTAX", f"not JSON: {error}") from None
 
 
+_making = threading.Lock()
+
+
 @cache
 def _decoder(contract: Contract) -> tuple[msgspec.json.Decoder[Any], bool]:
     """The contract's decoder, and whether counting colons is exact for its type."""
-    return msgspec.json.Decoder(contract.event), _is_exact(inspect.type_info(contract.event))
+    # msgspec shows a struct to other threads before it has filled in its types. One that decodes in between
+    # ends the process with a segmentation fault.
+    with _making:
+        return msgspec.json.Decoder(contract.event), _is_exact(inspect.type_info(contract.event))
 
 
 _PLAIN = (inspect.IntType, inspect.FloatType, inspect.StrType, inspect.BoolType, inspect.LiteralType)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -726,3 +728,36 @@ def assert_told(invalid: InvalidEvent) -> None:
     assert invalid.failure_class in known
     assert invalid.path.startswith("$")
     assert invalid.reason
+
+
+_TOGETHER = """
+import sys, threading
+from caves_dagster.ingest.decode import decode
+from caves_dagster.ingest.reader import KafkaMessage
+from caves_dagster.shops.caves.contract import CONTRACT
+
+sys.setswitchinterval(1e-6)
+message = KafkaMessage("t", 0, 0, None, None, sys.stdin.buffer.read(), ())
+together = threading.Barrier(4)
+rows = []
+
+def work():
+    together.wait()
+    rows.append(decode(message, CONTRACT, 2**20))
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(rows) == 4
+"""
+
+
+def test_threads_that_decode_their_first_event_at_the_same_time_all_get_its_row() -> None:
+    """Making msgspec's decoder in two threads at once crashed 24 of 25 processes."""
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", _TOGETHER], input=encoded(ORDER), capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
