@@ -14,6 +14,7 @@ from typing import Any
 import snowflake.connector
 from snowflake.connector import errors as connector_errors
 from snowflake.connector.backoff_policies import exponential_backoff
+from snowflake.connector.vendored.requests.exceptions import RequestException
 
 from caves_dagster.errors import (
     CavesError,
@@ -178,6 +179,9 @@ class Warehouse:
                 yield cursor
         except connector_errors.Error as error:
             raise self._translated(error) from error
+        except RequestException as error:
+            # The connector lets through what happens while an answer is on its way.
+            raise self._away(type(error).__name__) from error
 
     def _connect(self) -> Any:
         if self.settings.private_key_path and not self.settings.private_key_path.is_file():
@@ -228,12 +232,17 @@ class Warehouse:
             connector_errors.HttpError,
         )
         if isinstance(error, lost) or error.errno in _LOST:
-            self._drop()
-            return WarehouseUnreachable(
-                f"The warehouse at {address}:{self.settings.port} cannot be reached ({message[:200]}).",
-                "Start the embedded platform with `caves local start`, or check the SNOWFLAKE_ settings.",
-            )
+            return self._away(message[:200])
         return StatementFailed(f"The warehouse at {address} refused a statement: {message[:500]}.")
+
+    def _away(self, message: str) -> WarehouseUnreachable:
+        """Lets the session go: nobody knows how far it came."""
+        self._drop()
+        return WarehouseUnreachable(
+            f"The warehouse at {self.settings.host or self.settings.account}:{self.settings.port} "
+            f"cannot be reached ({message}).",
+            "Start the embedded platform with `caves local start`, or check the SNOWFLAKE_ settings.",
+        )
 
 
 def _first_line(error: connector_errors.Error) -> str:
