@@ -19,8 +19,9 @@ LONGEST_BACK_OFF = 300.0
 LANDING_ALONE_ABOVE = 5.0
 """Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
 
-Failure = Literal["own", "killed", "away"]
-"""Why a run failed: of itself, its process was killed or never began, broker or warehouse were away."""
+Failure = Literal["own", "killed", "away", "check"]
+"""Why a run failed: of itself, its process was killed or never began, broker or warehouse were away, or a
+check stopped it in front of what is behind the tables that it had written."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
     """
     failed: list[RunFacts] = []
     for run in runs:
-        if run.status == "SUCCESS" or (landing and run.landed):
+        # What a check stopped had done its work: the next run may, too.
+        if run.status == "SUCCESS" or run.failure == "check" or (landing and run.landed):
             break
         if run.status == "FAILURE":
             failed.append(run)
@@ -112,6 +114,7 @@ _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
 
 _WHY = {
     "own": "",
+    "check": "",
     "killed": " (killed, or it never began)",
     "away": " (the broker or the warehouse was away)",
 }

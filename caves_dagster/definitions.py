@@ -9,7 +9,9 @@ import dagster as dg
 from caves_dagster.alerts.sensors import alert_sensors
 from caves_dagster.assets import shop_assets
 from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_io_manager
-from caves_dagster.checks import asset_checks
+from caves_dagster.checks.assets import asset_checks, validation_only
+from caves_dagster.checks.catalogue import require_known
+from caves_dagster.checks.job import validation_job
 from caves_dagster.freshness import freshness_policy, watched
 from caves_dagster.jobs import batch_job, clean_up_job, pipeline_job, seed_job
 from caves_dagster.rebuild_job import rebuild_job
@@ -26,18 +28,22 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """Everything Dagster runs, for one set of settings; connects to nothing."""
     clients = Clients.of(settings)
     parts = []
+    require_known(settings, shops(settings))
     for shop in shops(settings):
-        job = pipeline_job(shop)
+        left_out = validation_only(settings, shop)
+        job = pipeline_job(shop, left_out)
+        validation, hourly = validation_job(settings, shop)
         parts.append(
             dg.Definitions(
                 assets=_under_policy(settings, shop, shop_assets(settings, shop)),
                 asset_checks=asset_checks(settings, shop),
-                jobs=[job, rebuild_job(shop), replay_job(settings, shop)],
+                jobs=[job, rebuild_job(shop), replay_job(settings, shop), validation],
+                schedules=[hourly],
                 sensors=sensors(settings, shop, job, clients),
             )
         )
         if shop.batch:
-            job = batch_job(shop, shop.batch)
+            job = batch_job(shop, shop.batch, left_out)
             parts.append(dg.Definitions(jobs=[job], schedules=[batch_schedule(shop, shop.batch, job)]))
         if shop.seed:
             job = seed_job(shop, shop.seed)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from caves_dagster.checks import Outcome, run_check, shop_checks
+from caves_dagster.checks.catalogue import shop_checks
+from caves_dagster.checks.check import Outcome, run_check
 from caves_dagster.demo_history import Sold, history_problems, load_history, sales_by_source
 from caves_dagster.errors import CavesError, PlatformError
 from caves_dagster.kafka.producer import DeliveryReport, publish
@@ -235,7 +236,7 @@ class _Watch:
         result.dead_letters = Counter(
             {r["FAILURE_CLASS"]: int(r["N"]) for r in self._warehouse.query(by_class)}
         )
-        checks = shop_checks(self._shop, self._settings.dead_letters)
+        checks = shop_checks(self._settings, self._shop)
         result.outcomes = [run_check(self._warehouse, self._shop, one) for one in checks]
         delay = f"SELECT DATEDIFF('millisecond', EVENT_TIME, LOADED_AT) AS MS FROM {_ORDERS}"
         result.latencies = [int(row["MS"]) / 1000 for row in self._warehouse.query(delay)]

@@ -19,12 +19,16 @@ def pipeline_name(shop: Shop) -> str:
     return f"{shop.name}_pipeline"
 
 
-def pipeline_job(shop: Shop) -> UnresolvedAssetJobDefinition:
-    """Raw to analytics, in one process: starting one a step would cost seconds each."""
+def pipeline_job(shop: Shop, left_out: dg.AssetSelection) -> UnresolvedAssetJobDefinition:
+    """Raw to analytics, in one process: starting one a step would cost seconds each.
+
+    Args:
+        left_out: checks that only validation runs.
+    """
     keys = [dg.AssetKey(table.key) for table in (*shop.tables, *shop.views)]
     return dg.define_asset_job(
         pipeline_name(shop),
-        selection=dg.AssetSelection.assets(*keys),
+        selection=dg.AssetSelection.assets(*keys) - left_out,
         description=f"{shop.title}: from the topic to analytics, with the checks.",
         executor_def=dg.in_process_executor,
         run_tags={"caves/shop": shop.name},
@@ -42,11 +46,16 @@ def seed_job(shop: Shop, seed: Seed) -> UnresolvedAssetJobDefinition:
     )
 
 
-def batch_job(shop: Shop, batch: Batch) -> UnresolvedAssetJobDefinition:
-    """Loads the shop's batch tables; those with days, of the run's partitions."""
+def batch_job(shop: Shop, batch: Batch, left_out: dg.AssetSelection) -> UnresolvedAssetJobDefinition:
+    """Loads the shop's batch tables; those with days, of the run's partitions.
+
+    Args:
+        left_out: checks that only validation runs.
+    """
+    keys = [dg.AssetKey(one.table.key) for one in batch.tables]
     return dg.define_asset_job(
         f"{shop.name}_batch",
-        selection=dg.AssetSelection.assets(*(dg.AssetKey(one.table.key) for one in batch.tables)),
+        selection=dg.AssetSelection.assets(*keys) - left_out,
         description=f"{shop.title}: the batch source into the batch tables.",
         executor_def=dg.in_process_executor,
         run_tags={"caves/shop": shop.name},

@@ -6,6 +6,7 @@ import json
 from typing import cast, get_args
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster_shared.error import SerializableErrorInfo
 
@@ -17,6 +18,7 @@ from caves_dagster.run_process import is_gone
 _RUNS_LOOKED_AT = 10
 _ASK_SECONDS = 5
 _AWAY = {KafkaUnreachable.__name__, WarehouseUnreachable.__name__}
+CHECK_FAILED = {DagsterAssetCheckFailedError.__name__}
 _STARTS = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
 
 
@@ -97,13 +99,15 @@ def _failure_of_steps(instance: dg.DagsterInstance, run_id: str) -> Failure:
     ]
     if not errors:
         return "killed"
-    return "away" if all(_is_away(error) for error in errors) else "own"
+    if all(is_of(error, CHECK_FAILED) for error in errors):
+        return "check"
+    return "away" if all(is_of(error, _AWAY) for error in errors) else "own"
 
 
-def _is_away(error: SerializableErrorInfo | None) -> bool:
-    """Whether somewhere in the chain of causes the broker or the warehouse did not answer."""
+def is_of(error: SerializableErrorInfo | None, classes: set[str]) -> bool:
+    """Whether somewhere in the chain of causes there is one of these."""
     while error is not None:
-        if error.cls_name in _AWAY:
+        if error.cls_name in classes:
             return True
         error = error.cause
     return False

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -26,6 +26,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from caves_dagster.assets.topic import topic_key
+from caves_dagster.checks.assets import run_check_keys
 from caves_dagster.errors import CavesError
 from caves_dagster.freshness import renew
 from caves_dagster.ingest.land import Lander
@@ -78,6 +79,7 @@ def sensors(
     settings: Settings, shop: Shop, job: UnresolvedAssetJobDefinition, clients: Clients
 ) -> list[dg.SensorDefinition]:
     """A shop's Kafka sensor and stream sensor."""
+    checks = run_check_keys(settings, shop)
     common: dict[str, Any] = {
         "job": job,
         # A little less: a tick that comes a moment early would otherwise wait for the one after it.
@@ -99,6 +101,7 @@ def sensors(
             renewed = partial(renew, context.instance, shop, settings.freshness)
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
             result = _one_of_two(_result(verdict.landing_reason, tick), shop, clients, "kafka")
+            result = _with_checks(result, checks)
             cursor = result.cursor or cursor
             observed += result.asset_events
             if result.run_requests or time.monotonic() > deadline:
@@ -116,9 +119,24 @@ def sensors(
         run_id = latest[0].dagster_run.run_id if latest else ""
         tick = partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
         reason = verdict.reason or _rebuilding(context.instance, shop)
-        return _one_of_two(_result(reason, tick), shop, clients, "stream")
+        return _with_checks(_one_of_two(_result(reason, tick), shop, clients, "stream"), checks)
 
     return [kafka_sensor, stream_sensor]
+
+
+def _with_checks(result: dg.SensorResult, checks: Sequence[dg.AssetCheckKey]) -> dg.SensorResult:
+    """A part of the job with its checks: Dagster would evaluate all there are of those assets."""
+    requests = [
+        dg.RunRequest(
+            tags=request.tags,
+            asset_selection=request.asset_selection,
+            asset_check_keys=[key for key in checks if key.asset_key in request.asset_selection],
+        )
+        if request.asset_selection
+        else request
+        for request in result.run_requests or ()
+    ]
+    return result._replace(run_requests=requests) if requests else result
 
 
 def _rebuilding(instance: dg.DagsterInstance, shop: Shop) -> str:

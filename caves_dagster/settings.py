@@ -290,6 +290,23 @@ class DeadLetterBudget(_Section):
         return self
 
 
+class CheckSettings(_Section):
+    """How strict the checks are."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_CHECK_")
+
+    severity: dict[str, Literal["ERROR", "WARN"]] = Field(
+        default_factory=dict, validation_alias=_names("CAVES_CHECK_SEVERITY")
+    )
+    """Severity of a check, or of all rules of `data_quality`: JSON, `{"orders_known_products": "WARN"}`."""
+    window_hours: float = Field(1.0, gt=0, validation_alias=_names("CAVES_CHECK_WINDOW_HOURS"))
+    """Hours before a run that its checks look back on; validation looks at everything."""
+    quiet_hours: float = Field(24.0, gt=0, validation_alias=_names("CAVES_CHECK_QUIET_HOURS"))
+    """Hours without an event after which `recent_activity` warns."""
+    stalled_minutes: float = Field(5.0, gt=0, validation_alias=_names("CAVES_CHECK_STALLED_MINUTES"))
+    """Minutes that a row may wait in a stream, or a sensor may not tick, before `task_status` fails."""
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -329,6 +346,12 @@ class Settings(_Section):
     """When a table is stale."""
     dead_letters: DeadLetterBudget = Field(default_factory=DeadLetterBudget)
     """How many dead letters are too many."""
+    checks: CheckSettings = Field(default_factory=CheckSettings)
+    """How strict the checks are."""
+    reports: Path = Field(PROJECT_ROOT / "reports", validation_alias=_names("CAVES_REPORTS"))
+    """Folder of the validation reports."""
+    report_retention_days: float = Field(30.0, gt=0, validation_alias=_names("CAVES_REPORT_RETENTION_DAYS"))
+    """Validation reports older than this are deleted."""
 
     _embedded: tuple[str, ...] = PrivateAttr(())
 
@@ -337,7 +360,7 @@ class Settings(_Section):
         """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
         return self._embedded
 
-    @field_validator("home", "db_path", "batch_source", "dagster_home")
+    @field_validator("home", "db_path", "batch_source", "dagster_home", "reports")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -365,6 +388,7 @@ def load_settings(home: Path | None = None) -> Settings:
             alerts=AlertSettings(_env_file=file),
             freshness=FreshnessSettings(_env_file=file),
             dead_letters=DeadLetterBudget(_env_file=file),
+            checks=CheckSettings(_env_file=file),
         )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
@@ -399,11 +423,13 @@ def embedded_settings(home: Path) -> Settings:
     settings = Settings.model_construct(
         home=home,
         db_path=home / "wine_data.db",
+        reports=home / "reports",
         kafka=kafka,
         snowflake=SnowflakeSettings.model_construct(**local),
         alerts=AlertSettings.model_construct(),
         freshness=FreshnessSettings.model_construct(),
         dead_letters=DeadLetterBudget.model_construct(),
+        checks=CheckSettings.model_construct(),
     )
     settings._embedded = ("broker", "warehouse")
     return settings
@@ -413,7 +439,11 @@ def embedded_environment(home: Path) -> dict[str, str]:
     """The environment of a child process that is to use the platform under `home`, whatever is set."""
     own = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    files = {"CAVES_HOME": str(home), "DB_PATH": str(home / "wine_data.db")}
+    files = {
+        "CAVES_HOME": str(home),
+        "DB_PATH": str(home / "wine_data.db"),
+        "CAVES_REPORTS": str(home / "reports"),
+    }
     return kept | files | {"CAVES_ENV_FILE": os.devnull}
 
 

@@ -123,12 +123,34 @@ class Transformation:
         source: the table under that stream, which takes its place in a rebuild.
         writes: the tables it writes, each by `<layer>/<table>.sql`, where `{{ source }}` is the stream.
         layer: folder of the SQL files, and group of the assets.
+        waits_since: the column of `source` that says when a row came there.
     """
 
     stream: Table
     source: Table
     writes: tuple[Table, ...]
     layer: str
+    waits_since: str = "INGESTION_TIME"
+
+
+@dataclass(frozen=True)
+class ShopCheck:
+    """A check of the shop's own: `checks/<name>.sql`, one statement that `sql/checks.sql` helps to write.
+
+    Attributes:
+        description: what is true when it passes.
+        asset: the table it is about.
+        also_reads: tables it needs to be up to date besides.
+        windowed: whether its SQL can look at what changed since a moment alone (`windowed`, `%(since)s`).
+        is_rule: whether it is one of the rules of `data_quality`.
+    """
+
+    name: str
+    description: str
+    asset: Table
+    also_reads: tuple[Table, ...] = ()
+    windowed: bool = False
+    is_rule: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,7 +163,8 @@ class BatchTable:
         key: its primary key, one column.
         day: the column whose date is the row's daily partition; None for a table that is loaded whole.
         at_least: smallest value allowed, by column.
-        totals: columns whose sums the UI shows.
+        totals: columns whose sums the UI shows, and a check holds against the source.
+        references: the batch table that a column's values are keys of, by column.
     """
 
     table: Table
@@ -149,6 +172,7 @@ class BatchTable:
     day: str | None = None
     at_least: Mapping[str, int] = field(default_factory=dict)
     totals: tuple[str, ...] = ()
+    references: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def source_name(self) -> str:
@@ -234,6 +258,8 @@ class Shop:
         owner: who answers for its data; an e-mail address or `team:name`.
         batch: its batch half, if it has one; `setup` creates the tables.
         seed: made-up files for the batch half, if it has any.
+        checks: its own, besides the machinery's and the two that every shop brings:
+            `checks/raw_vs_prod_counts.sql` and `checks/duplicates.sql`.
         keyed_by: the column of `contract` whose value is a message's key.
         history: the batch tables' rows (pyarrow tables by `source_name`, columns in lower case) as messages
             of the topic, each with what to call it in an error. The same rows give the same messages.
@@ -250,6 +276,7 @@ class Shop:
     owner: str
     batch: Batch | None = None
     seed: Seed | None = None
+    checks: tuple[ShopCheck, ...] = ()
     keyed_by: str = ""
     history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None
     sql: Path = field(default=SQL_ROOT)

@@ -135,6 +135,7 @@ def test_the_jobs_and_what_the_pipeline_fills(definitions: dg.Definitions) -> No
         "caves_replay_dead_letters",
         "caves_batch",
         "caves_seed",
+        "caves_validation",
         "clean_up_runs",
     }
     pipeline = definitions.resolve_job_def("caves_pipeline")

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from caves_dagster.assets.transformation import transform
-from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.checks.catalogue import integrity_checks
+from caves_dagster.checks.check import run_check
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import CavesError, NotConfirmed
 from caves_dagster.rebuild import rebuild, require_confirmation
@@ -49,7 +50,7 @@ def _waiting(caves: Caves) -> dict[str, int]:
 def _require_whole(caves: Caves) -> None:
     """Every check passes over everything there is, and nothing waits."""
     assert _waiting(caves) == {}
-    for check in shop_checks(caves.shop):
+    for check in integrity_checks(caves.shop):
         outcome = run_check(caves.warehouse, caves.shop, check)
         assert outcome.status == "PASS", (check.name, outcome.offending_keys)
 
@@ -131,7 +132,7 @@ def test_orphans_and_corrupted_amounts_are_gone_and_what_was_lost_is_back(caves:
 
 
 def _require_production(caves: Caves) -> None:
-    for check in shop_checks(caves.shop):
+    for check in integrity_checks(caves.shop):
         if check.name != "offsets_accounted_for":  # rows by hand have no batch
             outcome = run_check(caves.warehouse, caves.shop, check)
             assert outcome.status == "PASS", (check.name, outcome.offending_keys)
@@ -192,7 +193,7 @@ def test_the_job_rebuilds_reports_rows_before_and_after_and_runs_every_check(
         data = [event.event_specific_data for event in result.all_events]
         evaluations = [one for one in data if isinstance(one, dg.AssetCheckEvaluation)]
         assert {(found.check_name, found.passed) for found in evaluations} == {
-            (check.name, True) for check in shop_checks(caves.shop)
+            (check.name, True) for check in integrity_checks(caves.shop)
         }
 
 

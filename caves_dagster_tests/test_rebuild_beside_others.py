@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from caves_dagster.assets.transformation import transform
-from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.checks.catalogue import integrity_checks
+from caves_dagster.checks.check import run_check
 from caves_dagster.errors import StreamStale, WarehouseNotSetUp, WriteConflict
 from caves_dagster.kafka.producer import publish
 from caves_dagster.rebuild import RebuildReport, rebuild, recreate_lost_streams
@@ -250,7 +251,7 @@ def test_rebuilds_beside_a_producer_and_the_pipeline_lose_and_double_nothing(cav
     for before, after in zip(seen[0], seen[0][1:], strict=False):
         assert all(first <= second for first, second in zip(before, after, strict=True)), (before, after)
     require_exactly_once(caves, messages)
-    for check in shop_checks(caves.shop):
+    for check in integrity_checks(caves.shop):
         outcome = run_check(caves.warehouse, caves.shop, check)
         assert outcome.status == "PASS", (check.name, outcome.offending_keys)
     expected = _tables(caves)

@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from caves_dagster.alerts.channels import channels
 from caves_dagster.alerts.messages import Message
-from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.checks.catalogue import shop_checks
+from caves_dagster.checks.check import run_check
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import CavesError
 from caves_dagster.kafka.client import KafkaClient
@@ -184,7 +185,7 @@ def test_a_run_that_works_writes_no_secret(
         set_up(warehouse, caves.shop)
         result = definitions.resolve_job_def("caves_pipeline").execute_in_process(instance=instance)
         assert result.success
-        checks = shop_checks(caves.shop, caves.settings.dead_letters)
+        checks = shop_checks(caves.settings, caves.shop)
         outcomes = [run_check(warehouse, caves.shop, check) for check in checks]
         status = shop_status(settings, caves.shop, warehouse)
     said = tick_all(definitions, instance)

@@ -18,6 +18,7 @@ from caves_dagster.settings import (
     ENDPOINTS_FILE,
     PROJECT_ROOT,
     AlertSettings,
+    CheckSettings,
     DeadLetterBudget,
     FreshnessSettings,
     KafkaSettings,
@@ -34,6 +35,7 @@ SECTIONS: tuple[type[BaseSettings], ...] = (
     AlertSettings,
     FreshnessSettings,
     DeadLetterBudget,
+    CheckSettings,
     Settings,
 )
 _OURS = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_", "DB_PATH")
@@ -200,6 +202,7 @@ def test_a_child_process_is_given_the_embedded_platform_and_nothing_else_of_ours
         "CAVES_HOME": str(tmp_path),
         "CAVES_ENV_FILE": os.devnull,
         "DB_PATH": str(tmp_path / "wine_data.db"),
+        "CAVES_REPORTS": str(tmp_path / "reports"),
     }
     assert environment["LANG"] == "fr_FR.UTF-8"
 
@@ -535,7 +538,7 @@ def test_env_example_lists_every_setting_and_no_other() -> None:
 
 
 def test_every_setting_has_a_name_in_the_environment() -> None:
-    sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters"}
+    sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters", "checks"}
     for section in SECTIONS:
         assert section.model_fields.keys() - names(section) <= sections
 

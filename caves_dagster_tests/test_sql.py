@@ -18,14 +18,22 @@ from sqlglot import TokenType, exp
 from sqlglot.dialects.snowflake import Snowflake
 
 import caves_dagster
-from caves_dagster.checks import shop_checks
-from caves_dagster.settings import PROJECT_ROOT, DeadLetterBudget, embedded_settings
+from caves_dagster.checks.catalogue import shop_checks
+from caves_dagster.checks.check import SqlFinder
+from caves_dagster.settings import PROJECT_ROOT, embedded_settings
 from caves_dagster.shop import SQL_ROOT, Shop, Table
 from caves_dagster.shops import shops
 from caves_dagster.warehouse.ddl import described
 from caves_dagster.warehouse.scripts import render, setup_sql, statements
 
-_LIBRARY = {"dead_letters.sql", "raw_rows.sql", "versions.sql"}
+_LIBRARY = {
+    "as_staged.sql",
+    "checks.sql",
+    "dead_letters.sql",
+    "raw_rows.sql",
+    "references.sql",
+    "versions.sql",
+}
 """Macros, which other files import."""
 _BIND = re.compile(r"%\((\w+)\)s")
 
@@ -73,10 +81,11 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
         yield rendered(f"{shop.name}/analytics/{view.name.lower()}.sql")
         if view.summarised:
             yield rendered(f"{shop.name}/analytics/summary/{view.name.lower()}.sql")
-    for check in shop_checks(shop, DeadLetterBudget.model_construct()):
-        yield rendered(check.path, raw=shop.raw, windowed=False)
-        if check.windowed:
-            yield rendered(check.path, " windowed", raw=shop.raw, windowed=True)
+    for check in shop_checks(embedded_settings(Path("unused")), shop):
+        if isinstance(check.find, SqlFinder):
+            for windowed in (False, True)[: 1 + check.windowed]:
+                how = f" of {check.name}{' windowed' if windowed else ''}"
+                yield Rendered(check.find.path, _BIND.sub(r"'\1'", check.find.sql(shop, windowed)), how)
 
 
 def _batch_uses(shop: Shop) -> Iterator[Rendered]:

@@ -12,6 +12,7 @@ from caves_dagster import errors
 from caves_dagster.alerts.events import events_after
 from caves_dagster.alerts.incidents import Fact, Report
 from caves_dagster.alerts.messages import shortened
+from caves_dagster.runs import CHECK_FAILED, is_of
 
 _HISTORY = 20
 _STARTING = "starting"
@@ -54,7 +55,7 @@ def _run_fact(instance: dg.DagsterInstance, record: dg.RunRecord) -> Fact:
     if run.status is dg.DagsterRunStatus.SUCCESS and whole:
         return Fact(run.job_name, at, report)
     steps = _Steps(instance, run.run_id)
-    if run.status is dg.DagsterRunStatus.SUCCESS:
+    if run.status is dg.DagsterRunStatus.SUCCESS or steps.stopped_by_check:
         return Fact(run.job_name, at, report, mended=steps.well)
     report = Report(run.job_name, shortened(steps.details), report.path)
     return Fact(run.job_name, at, report, broken=steps.broken, mended=steps.well)
@@ -70,18 +71,23 @@ class _Steps:
         )
         steps: dict[dg.DagsterEventType, set[str]] = {kind: set() for kind in kinds}
         said: list[str] = []
+        stopped: set[str] = set()
         for entry in log:
             event = entry.dagster_event
             if event is None:
                 continue
             steps[event.event_type].add(event.step_key or "")
-            if event.event_type is kinds.STEP_FAILURE:
+            if event.event_type is kinds.STEP_FAILURE and is_of(event.step_failure_data.error, CHECK_FAILED):
+                stopped.add(event.step_key or "")
+            elif event.event_type is kinds.STEP_FAILURE:
                 error = explanation(event.step_failure_data.error)
                 said.append(f"step {event.step_key}: {error or event.message}")
             elif event.event_type is kinds.RUN_FAILURE and not said:
                 data = event.event_specific_data
                 error = explanation(data.error) if isinstance(data, JobFailureData) else ""
                 said.append(error or event.message or "The run failed.")
+        # That a check failed is told by whoever looks at checks.
+        self.stopped_by_check = bool(stopped) and stopped == steps[kinds.STEP_FAILURE]
         started = steps[kinds.STEP_START] | steps[kinds.STEP_FAILURE]
         self.well = frozenset(steps[kinds.STEP_SUCCESS] | ({_STARTING} if started else set()))
         unfinished = frozenset(started - steps[kinds.STEP_SUCCESS])

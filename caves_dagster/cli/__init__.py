@@ -21,6 +21,7 @@ from caves_dagster.cli import (
     setup,
     status,
     up,
+    validate,
 )
 from caves_dagster.errors import CavesError
 
@@ -36,7 +37,16 @@ app.add_typer(gaps.app, name="gaps")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(kafka.app, name="kafka")
-for command in (demo.demo, up.up, setup.setup, seed.seed, produce.produce, status.status, rebuild.rebuild):
+for command in (
+    demo.demo,
+    up.up,
+    setup.setup,
+    seed.seed,
+    produce.produce,
+    status.status,
+    rebuild.rebuild,
+    validate.validate,
+):
     app.command()(command)
 
 

@@ -23,7 +23,8 @@ def rebuild(
 ) -> None:
     """Delete and refill STAGING and PRODUCTION from RAW, in one transaction; landing goes on."""
     from caves_dagster import rebuild as rebuilding
-    from caves_dagster.checks import run_check, shop_checks
+    from caves_dagster.checks.catalogue import integrity_checks
+    from caves_dagster.checks.check import run_check
     from caves_dagster.warehouse.connection import Warehouse
 
     settings = load_settings()
@@ -37,10 +38,10 @@ def rebuild(
         report = rebuilding.rebuild(warehouse, found, console.print)
         console.print(_rows(report))
         failed = False
-        for check in shop_checks(found):
+        for check in integrity_checks(found):
             outcome = run_check(warehouse, found, check)
             failed |= outcome.status == "FAIL"
-            console.print(f"{check.name}: {outcome.status} {'; '.join(outcome.offending_keys)}")
+            console.print(f"{check.name}: {outcome.status} {outcome.said}")
     raise typer.Exit(int(failed))
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import psutil
 
-from caves_dagster.checks import run_check, shop_checks
+from caves_dagster.checks.catalogue import integrity_checks
+from caves_dagster.checks.check import run_check
 from caves_dagster.errors import CavesError
 from caves_dagster.warehouse.abandoned import landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
@@ -141,7 +142,8 @@ def conclude(stack: Stack, sent: Sent, report: Report) -> None:
                 break
             time.sleep(1.0)
         report.checks = {
-            check.name: run_check(warehouse, stack.shop, check).status for check in shop_checks(stack.shop)
+            check.name: run_check(warehouse, stack.shop, check).status
+            for check in integrity_checks(stack.shop)
         }
     report.problems += [f"Run {run.run_id[:8]} is left {run.status.value}." for run in stack.runs_under_way()]
     report.acknowledged, report.unknown = len(sent.acknowledged), len(sent.unknown)

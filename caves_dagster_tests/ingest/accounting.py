@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from caves_dagster.checks import Outcome, run_check, shop_checks
+from caves_dagster.checks.catalogue import integrity_checks
+from caves_dagster.checks.check import Outcome, run_check
 from caves_dagster.ingest.run import Ingestion, IngestReport
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.shop import Message
@@ -62,13 +63,13 @@ def acknowledge(caves: Caves, partition: int | None = None) -> None:
 
 def accounted_for(caves: Caves) -> Outcome:
     """What the check `offsets_accounted_for` says."""
-    (check,) = (one for one in shop_checks(caves.shop) if one.name == "offsets_accounted_for")
+    (check,) = (one for one in integrity_checks(caves.shop) if one.name == "offsets_accounted_for")
     return run_check(caves.warehouse, caves.shop, check)
 
 
 def require_sound(caves: Caves) -> None:
     """Every check passes but the one that counts dead letters: a test sends as many as it likes."""
-    for check in shop_checks(caves.shop):
+    for check in integrity_checks(caves.shop):
         if check.name != "dead_letter_budget":
             outcome = run_check(caves.warehouse, caves.shop, check)
             assert outcome.status == "PASS", (check.name, outcome.offending_keys[:20])

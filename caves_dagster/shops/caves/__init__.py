@@ -17,6 +17,7 @@ from caves_dagster.shop import (
     Table,
     Transformation,
 )
+from caves_dagster.shops.caves.checks import CHECKS
 from caves_dagster.shops.caves.contract import CONTRACT
 from caves_dagster.shops.caves.views import VIEWS
 
@@ -43,6 +44,8 @@ _DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
 _RAW = Table("RAW_DATA", "RAW_EVENTS_STREAM")
 _STG_ORDERS = Table("STAGING", "STG_ORDERS")
 _STG_ADJUSTMENTS = Table("STAGING", "STG_INVENTORY_ADJUSTMENTS")
+_CUSTOMERS = Table("BATCH_DATA", "CUSTOMERS")
+_INVENTORY = Table("BATCH_DATA", "INVENTORY")
 
 CAVES = Shop(
     name="caves",
@@ -62,18 +65,21 @@ CAVES = Shop(
             source=_STG_ORDERS,
             writes=(Table("PRODUCTION", "ORDERS"),),
             layer="production",
+            waits_since="STAGED_AT",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_INVENTORY_FOR_HISTORY"),
             source=_STG_ADJUSTMENTS,
             writes=(Table("PRODUCTION", "INVENTORY_HISTORY"),),
             layer="production",
+            waits_since="STAGED_AT",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_INVENTORY_FOR_CURRENT"),
             source=_STG_ADJUSTMENTS,
             writes=(Table("PRODUCTION", "INVENTORY_CURRENT"),),
             layer="production",
+            waits_since="STAGED_AT",
         ),
     ),
     views=VIEWS,
@@ -83,9 +89,9 @@ CAVES = Shop(
         source=_DATABASE,
         first_day=date(2025, 1, 1),
         tables=(
-            BatchTable(Table("BATCH_DATA", "CUSTOMERS"), key="CUSTOMER_ID", at_least={"CUSTOMER_ID": 1}),
+            BatchTable(_CUSTOMERS, key="CUSTOMER_ID", at_least={"CUSTOMER_ID": 1}),
             BatchTable(
-                Table("BATCH_DATA", "INVENTORY"),
+                _INVENTORY,
                 key="PRODUCT_ID",
                 at_least={"PRODUCT_ID": 1, "PRICE_PER_UNIT": 0, "BOTTLE_SIZE_LITERS": 0, "STOCK_QUANTITY": 0},
                 totals=("STOCK_QUANTITY",),
@@ -102,9 +108,11 @@ CAVES = Shop(
                     "TOTAL_PRICE": 0,
                 },
                 totals=("QUANTITY_SOLD", "TOTAL_PRICE"),
+                references={"CUSTOMER_ID": _CUSTOMERS, "PRODUCT_ID": _INVENTORY},
             ),
         ),
     ),
+    checks=CHECKS,
     keyed_by="PRODUCT_ID",
     history=_history,
     seed=Seed(

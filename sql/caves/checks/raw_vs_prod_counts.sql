@@ -1,8 +1,11 @@
 -- Every key of RAW stands in PRODUCTION with its newest version's figure, and no other key does. A key of which
 -- something still waits in a stream is counted as waiting; a record whose key cannot be read is wrong, since it
 -- will never come. One statement, so one snapshot.
+--
+-- Windowed, of the records read since a moment: each one's key stands in PRODUCTION with that version or a newer one.
+{% from 'checks.sql' import since %}
 {% from 'raw_rows.sql' import decimal, integer, moment %}
-{% from 'versions.sql' import version_order %}
+{% from 'versions.sql' import is_newer, version_order %}
 {% set subjects = [
     {
         'name': 'orders', 'event': 'ORDER_CREATED', 'figure': 'revenue',
@@ -32,10 +35,13 @@ WITH
         r.KAFKA_OFFSET
     FROM RAW_DATA.RAW_EVENTS_STREAM AS r
     WHERE r.EVENT_TYPE = '{{ it.event }}'
+{% if windowed %}
+        AND r.INGESTION_TIME >= {{ since() }}
+{% endif %}
 ),
 
 {{ it.name }}_newest AS (
-    SELECT K, AMOUNT
+    SELECT *
     FROM {{ it.name }}_read
     WHERE K IS NOT NULL
     QUALIFY ROW_NUMBER() OVER (
@@ -69,10 +75,21 @@ WITH
         AND (
             r.K IS NULL
             OR p.{{ it.table_key }} IS NULL
+{% if windowed %}
+            OR {{ is_newer('r', 'p') | indent(4) }}
+            OR (
+                EQUAL_NULL(r.EVENT_TIME, p.EVENT_TIME)
+                AND r.KAFKA_TOPIC = p.KAFKA_TOPIC
+                AND r.KAFKA_PARTITION = p.KAFKA_PARTITION
+                AND r.KAFKA_OFFSET = p.KAFKA_OFFSET
+                AND NOT EQUAL_NULL(r.AMOUNT, p.{{ it.table_amount }})
+            )
+{% else %}
             OR NOT EQUAL_NULL(r.AMOUNT, p.{{ it.table_amount }})
+{% endif %}
         ) AS IS_WRONG
     FROM {{ it.name }}_newest AS r
-    FULL OUTER JOIN {{ it.table }} AS p ON r.K = p.{{ it.table_key }}
+    {{ 'LEFT' if windowed else 'FULL OUTER' }} JOIN {{ it.table }} AS p ON r.K = p.{{ it.table_key }}
     LEFT JOIN {{ it.name }}_waiting AS w ON COALESCE(r.K, p.{{ it.table_key }}) = w.K
     UNION ALL
     SELECT
@@ -103,6 +120,7 @@ WITH
 {% for it in subjects %}
 SELECT
     '{{ it.name }}' AS SUBJECT,
+    COUNT(*) AS CHECKED,
     COUNT(c.RAW_K) AS IN_RAW,
     COUNT(c.PRODUCTION_K) AS IN_PRODUCTION,
     COALESCE(COUNT_IF(c.IS_WAITING), 0) AS WAITING,

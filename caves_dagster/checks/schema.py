@@ -1,0 +1,77 @@
+"""Whether a table still is what its DDL says: columns that are missing, are more, or have another type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from caves_dagster.checks.check import Evidence
+from caves_dagster.shop import Table
+from caves_dagster.warehouse.connection import Row
+from caves_dagster.warehouse.ddl import Column, described
+
+_COLUMNS = """
+    SELECT
+        COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, IS_NULLABLE
+    FROM INFORMATION_SCHEMA.COLUMNS
+    WHERE TABLE_SCHEMA = %(schema)s AND TABLE_NAME = %(name)s
+    ORDER BY ORDINAL_POSITION
+"""
+# What Snowflake's INFORMATION_SCHEMA calls the types that DDL may spell otherwise.
+_STORED_AS = {
+    "INTEGER": "NUMBER(38, 0)",
+    "DECIMAL": "NUMBER",
+    "VARCHAR": "TEXT",
+    "STRING": "TEXT",
+    "TIMESTAMP": "TIMESTAMP_NTZ",
+}
+
+
+def schema_rows(table: Table, evidence: Evidence) -> Sequence[Row]:
+    """One row for the table; a column more than the DDL's is a warning, everything else an error."""
+    found = {
+        row["COLUMN_NAME"]: row
+        for row in evidence.warehouse.query(_COLUMNS, {"schema": table.schema, "name": table.name})
+    }
+    expected = described(evidence.shop)[table.full_name].columns
+    differences = [_difference(column, found.get(column.name)) for column in expected]
+    wrong = [difference for difference in differences if difference]
+    more = sorted(set(found) - {column.name for column in expected})
+    said = ["there is no such table: run `caves setup`"] if not found else wrong
+    said += [f"{name} is not in the DDL" for name in more]
+    return [
+        {
+            "SUBJECT": table.full_name,
+            "CHECKED": len(expected),
+            "SEVERITY": "ERROR" if wrong else "WARN",
+            "OFFENDING": len(said),
+            "OFFENDING_KEYS": ", ".join(said),
+        }
+    ]
+
+
+def _difference(column: Column, stored: dict[str, Any] | None) -> str:
+    if stored is None:
+        return f"{column.name} is missing"
+    wanted, has = stored_type(column.type), _type(stored)
+    if has != wanted:
+        return f"{column.name} is {has}, expected {wanted}"
+    nullable = stored["IS_NULLABLE"] == "YES"
+    if nullable is not column.nullable:
+        return f"{column.name} {'takes' if nullable else 'does not take'} NULL"
+    return ""
+
+
+def stored_type(declared: str) -> str:
+    """A type of the DDL as INFORMATION_SCHEMA describes it."""
+    base, bracket, rest = declared.partition("(")
+    return _STORED_AS.get(base, base) + bracket + rest
+
+
+def _type(stored: dict[str, Any]) -> str:
+    kind = str(stored["DATA_TYPE"])
+    if kind == "NUMBER":
+        return f"NUMBER({stored['NUMERIC_PRECISION']}, {stored['NUMERIC_SCALE']})"
+    if kind == "TEXT":
+        return f"TEXT({stored['CHARACTER_MAXIMUM_LENGTH']})"
+    return kind

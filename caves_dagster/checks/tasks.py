@@ -1,0 +1,112 @@
+"""`task_status`: whether what should be at work is: sensors, runs, streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from caves_dagster.checks.check import Evidence, Severity
+from caves_dagster.jobs import pipeline_name
+from caves_dagster.resources import FAILURE_TAG
+from caves_dagster.settings import CheckSettings
+from caves_dagster.shop import Shop
+from caves_dagster.warehouse.connection import Row
+from caves_dagster.warehouse.streams import streams
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_WAITING = """
+    SELECT
+        '{0}' AS NAME,
+        COUNT(*) AS WAITING,
+        MIN({1})::TIMESTAMP_LTZ AS SINCE,
+        COALESCE(DATEDIFF('second', MIN({1})::TIMESTAMP_LTZ, CURRENT_TIMESTAMP()), 0) AS AGE
+    FROM {0}
+"""
+_START = "start it with `caves up` or `dagster dev`"
+
+
+def task_rows(settings: CheckSettings, evidence: Evidence) -> Sequence[Row]:
+    """A row a sensor, one for the last run of the job, one a stream."""
+    found = list(_stream_rows(settings, evidence))
+    if evidence.instance is None:
+        return [_row("Dagster", f"has no state here: {_START}", "WARN"), *found]
+    shop, instance = evidence.shop, evidence.instance
+    ticking = [_sensor_row(settings, instance, f"{shop.name}_{kind}_sensor") for kind in ("kafka", "stream")]
+    return [*ticking, _run_row(instance, shop), *found]
+
+
+def _row(subject: str, wrong: str = "", severity: Severity = "ERROR", **figures: object) -> Row:
+    common = {"SUBJECT": subject, "CHECKED": 1, "SEVERITY": severity, "OFFENDING": int(bool(wrong))}
+    said = {"OFFENDING_KEYS": wrong, "SINCE": None, "WAITING": None}
+    return common | said | {name.upper(): value for name, value in figures.items()}
+
+
+def _sensor_row(settings: CheckSettings, instance: dg.DagsterInstance, name: str) -> Row:
+    """Whether the sensor ticks, of whichever code location it was seen last."""
+    from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+
+    states = [state for state in instance.all_instigator_state() if state.instigator_name == name]
+    ticks = [
+        (tick, state)
+        for state in states
+        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+    ]
+    if not ticks:
+        return _row(f"sensor {name}", f"has never ticked: {_START}", "WARN")
+    tick, state = max(ticks, key=lambda one: one[0].timestamp)
+    at = datetime.fromtimestamp(tick.end_timestamp or tick.timestamp, UTC)
+    if state.status is InstigatorStatus.STOPPED:
+        return _row(f"sensor {name}", "is switched off", "WARN", since=at)
+    if datetime.now(UTC) - at > timedelta(minutes=settings.stalled_minutes):
+        return _row(f"sensor {name}", f"last ticked at {at:%Y-%m-%d %H:%M:%S} UTC: {_START}", since=at)
+    if tick.status is TickStatus.FAILURE:
+        error = tick.error.message.strip().splitlines()[0][:200] if tick.error else "no reason given"
+        return _row(f"sensor {name}", f"its last tick failed: {error}", since=at)
+    return _row(f"sensor {name}", since=at)
+
+
+def _run_row(instance: dg.DagsterInstance, shop: Shop) -> Row:
+    """How the last run that ended did; one that a check stopped did its work."""
+    import dagster as dg
+
+    name = pipeline_name(shop)
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    records = instance.get_run_records(dg.RunsFilter(job_name=name, statuses=ended), limit=1)
+    if not records:
+        return _row(f"job {name}", "has never run", "WARN")
+    run, ended_at = records[0].dagster_run, records[0].end_time
+    since = datetime.fromtimestamp(ended_at, UTC) if ended_at else None
+    failed = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(FAILURE_TAG) != "check"
+    return _row(f"job {name}", f"run {run.run_id[:8]} failed" if failed else "", since=since)
+
+
+def _stream_rows(settings: CheckSettings, evidence: Evidence) -> list[Row]:
+    """Whether each stream can be read, and how long its oldest row has been waiting."""
+    stale = streams(evidence.warehouse)
+    steps = [(step, stale.get(step.stream.full_name)) for step in evidence.shop.transformations]
+    readable = [step for step, is_stale in steps if is_stale is False]
+    waiting = {}
+    if readable:
+        # Reading a stream outside of DML does not consume it.
+        sql = " UNION ALL ".join(
+            _WAITING.format(step.stream.full_name, step.waits_since) for step in readable
+        )
+        waiting = {row["NAME"]: row for row in evidence.warehouse.query(sql)}
+    found = []
+    for step, is_stale in steps:
+        name = step.stream.full_name
+        if is_stale is None:
+            found.append(_row(f"stream {name}", "is not there: run `caves setup`"))
+        elif is_stale:
+            found.append(_row(f"stream {name}", "is stale: run `caves rebuild`"))
+        else:
+            row = waiting[name]
+            late = row["AGE"] > settings.stalled_minutes * 60
+            wrong = (
+                f"{row['WAITING']} rows wait, the oldest for {row['AGE'] / 60:.0f} minutes" if late else ""
+            )
+            found.append(_row(f"stream {name}", wrong, since=row["SINCE"], waiting=row["WAITING"]))
+    return found
