@@ -12,6 +12,7 @@ from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_io_manager
 from caves_dagster.checks.assets import asset_checks, validation_only
 from caves_dagster.checks.catalogue import require_known
 from caves_dagster.checks.job import validation_job
+from caves_dagster.declared_sql import check_sql
 from caves_dagster.freshness import freshness_policy, watched
 from caves_dagster.jobs import batch_job, clean_up_job, pipeline_job, seed_job
 from caves_dagster.rebuild_job import rebuild_job
@@ -20,16 +21,23 @@ from caves_dagster.resources import resources
 from caves_dagster.schedules import batch_schedule, seed_schedule
 from caves_dagster.sensors import Clients, sensors
 from caves_dagster.settings import Settings, load_settings
-from caves_dagster.shop import Shop
+from caves_dagster.shop import SQL_ROOT, Shop
 from caves_dagster.shops import shops
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Everything Dagster runs, for one set of settings; connects to nothing."""
+    """Everything Dagster runs, for one set of settings; connects to nothing.
+
+    Raises:
+        CavesError: a shop is not declared as it has to be.
+    """
     clients = Clients.of(settings)
     parts = []
     require_known(settings, shops(settings))
     for shop in shops(settings):
+        # A test holds the SQL of this repository against its declarations.
+        if shop.sql != SQL_ROOT:
+            check_sql(shop)
         left_out = validation_only(settings, shop)
         job = pipeline_job(shop, left_out)
         validation, hourly = validation_job(settings, shop)

@@ -1,4 +1,4 @@
-"""The demo's first part: a history is made up, loaded by a Dagster run, and held against its file."""
+"""The demo's first part: a shop's history is made up, loaded by a Dagster run, and held against its file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ class Sold:
 
 
 def load_history(settings: Settings, shop: Shop, instance: dg.DagsterInstance) -> None:
-    """Make the seed files and load every day of them: two Dagster runs in this process.
+    """Make the shop's seed files and load every day of them: two Dagster runs in this process.
 
     Raises:
         PlatformError: a run failed.
     """
-    assert shop.seed is not None
+    if shop.seed is None or shop.batch is None:
+        return
     options = shop.seed.defaults
     definitions = build_definitions(settings)
     sizes = {"days": HISTORY_DAYS, "sales": HISTORY_SALES}
@@ -46,9 +47,10 @@ def load_history(settings: Settings, shop: Shop, instance: dg.DagsterInstance) -
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": options.end_date.isoformat(),
     }
+    by_day = any(table.day for table in shop.batch.tables)
     steps: tuple[tuple[str, Mapping[str, Any], Mapping[str, str]], ...] = (
         (f"{shop.name}_seed", {"ops": {f"seed__{shop.seed.name}": {"config": sizes}}}, {}),
-        (f"{shop.name}_batch", {}, days),
+        (f"{shop.name}_batch", {}, days if by_day else {}),
     )
     for name, config, tags in steps:
         job = definitions.resolve_job_def(name)

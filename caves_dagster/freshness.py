@@ -27,10 +27,7 @@ def freshness_policy(settings: FreshnessSettings) -> dg.FreshnessPolicy:
 
 def watched(shop: Shop) -> list[dg.AssetKey]:
     """The tables that have the policy: RAW, where events arrive, then PRODUCTION's, where they end up."""
-    production = [
-        table for step in shop.transformations if step.layer == "production" for table in step.writes
-    ]
-    return [dg.AssetKey(table.key) for table in (shop.raw, *production)]
+    return [dg.AssetKey(table.key) for table in (shop.raw, *shop.production)]
 
 
 def renewal_seconds(settings: FreshnessSettings) -> float:

@@ -12,7 +12,7 @@ import os
 import re
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AliasChoices,
@@ -24,7 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentSettingsError
 
 from caves_dagster.errors import SettingsError
@@ -328,8 +328,18 @@ class Settings(_Section):
     """Finished Dagster runs older than this are deleted: their event logs have no retention of their own."""
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
     """Dagster's own state; under `home` where it is not set."""
+    shops: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias=_names("CAVES_SHOPS"))
+    """Further shops, between commas: `package.module:ATTRIBUTE`, or folders written by `caves new-shop`."""
+    without_shops: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias=_names("CAVES_WITHOUT_SHOPS")
+    )
+    """Shops that are not to run, between commas: `caves,dropship`."""
+    topics: Annotated[dict[str, str], NoDecode] = Field({}, validation_alias=_names("CAVES_TOPICS"))
+    """Topics by shop, where they are not the declared ones: `dropship=orders-v2,…`."""
     db_path: Path = Field(PROJECT_ROOT / "test_data" / "wine_data.db", validation_alias=_names("DB_PATH"))
     """SQLite file of the wine shop's seed data."""
+    seed_dir: Path = Field(PROJECT_ROOT / "data" / "seed", validation_alias=_names("CAVES_SEED_DIR"))
+    """Folder of Dropship's CSV files: `caves seed` writes them, the batch half loads them."""
     seed_end_date: date = Field(date(2026, 6, 30), validation_alias=_names("CAVES_SEED_END_DATE"))
     """Last day of the seed's sales: fixed, so that the same seed gives the same data on any day."""
     batch_source: Path | None = Field(None, validation_alias=_names("CAVES_BATCH_SOURCE"))
@@ -360,7 +370,25 @@ class Settings(_Section):
         """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
         return self._embedded
 
-    @field_validator("home", "db_path", "batch_source", "dagster_home", "reports")
+    @field_validator("shops", "without_shops", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("topics", mode="before")
+    @classmethod
+    def _by_shop(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        found = {shop.strip(): topic.strip() for shop, _, topic in pairs}
+        if len(found) < len(pairs) or not all(found) or not all(found.values()):
+            raise ValueError("expected shop=topic, with commas between them and each shop once")
+        return found
+
+    @field_validator("home", "db_path", "seed_dir", "batch_source", "dagster_home", "reports")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -423,6 +451,7 @@ def embedded_settings(home: Path) -> Settings:
     settings = Settings.model_construct(
         home=home,
         db_path=home / "wine_data.db",
+        seed_dir=home / "seed",
         reports=home / "reports",
         kafka=kafka,
         snowflake=SnowflakeSettings.model_construct(**local),
@@ -442,6 +471,7 @@ def embedded_environment(home: Path) -> dict[str, str]:
     files = {
         "CAVES_HOME": str(home),
         "DB_PATH": str(home / "wine_data.db"),
+        "CAVES_SEED_DIR": str(home / "seed"),
         "CAVES_REPORTS": str(home / "reports"),
     }
     return kept | files | {"CAVES_ENV_FILE": os.devnull}

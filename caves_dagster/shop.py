@@ -14,7 +14,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster.errors import CavesError, SettingsError
+from caves_dagster.settings import PROJECT_ROOT, Settings
 
 SQL_ROOT = PROJECT_ROOT / "sql"
 
@@ -165,6 +166,7 @@ class BatchTable:
         at_least: smallest value allowed, by column.
         totals: columns whose sums the UI shows, and a check holds against the source.
         references: the batch table that a column's values are keys of, by column.
+        columns: those of the DDL that the source has; all of them where none are named.
     """
 
     table: Table
@@ -173,6 +175,7 @@ class BatchTable:
     at_least: Mapping[str, int] = field(default_factory=dict)
     totals: tuple[str, ...] = ()
     references: Mapping[str, Table] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
     @property
     def source_name(self) -> str:
@@ -188,16 +191,24 @@ class Batch:
         source: a SQLite file, or a folder of CSV files.
         first_day: first daily partition; nothing older is loaded.
         tables: what is loaded, all in one schema.
+        replayed: what the source has besides, for a replay alone: it is never loaded, and its columns have
+            the types of the table that the replayed events end up in.
     """
 
     source: Path
     first_day: date
     tables: tuple[BatchTable, ...]
+    replayed: tuple[BatchTable, ...] = ()
 
     @property
     def schema(self) -> str:
         """Schema of the batch tables."""
         return self.tables[0].table.schema
+
+    @property
+    def in_source(self) -> tuple[BatchTable, ...]:
+        """Everything the source has."""
+        return (*self.tables, *self.replayed)
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,17 @@ class SeedOptions:
     products: int
     sales: int
 
+    def require(self, **limits: tuple[int, int]) -> None:
+        """Hold options to the least and the most allowed.
+
+        Raises:
+            SettingsError: one is out of range.
+        """
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise SettingsError(f"{name} is {value}.", f"Choose a number from {least:,} to {most:,}.")
+
 
 @dataclass(frozen=True, eq=False)
 class Seed:
@@ -226,8 +248,8 @@ class Seed:
     Attributes:
         name: of the asset, `seed/<name>`.
         defaults: options where none are given.
-        rows: rows by batch table's `source_name`, in the order of the DDL's columns: integers, text, and
-            dates and amounts as text. They are read once each, in the order given.
+        rows: rows by the `source_name` of what the batch source has, in the order of its columns: integers,
+            text, and dates and amounts as text. They are read once each, in the order given.
         csv: folder of the CSV files, one a table.
         sqlite: SQLite file; None for a shop that has CSV only.
     """
@@ -237,6 +259,20 @@ class Seed:
     rows: Callable[[SeedOptions], Mapping[str, Iterable[tuple[Any, ...]]]]
     csv: Path
     sqlite: Path | None = None
+
+
+Generate = Callable[[int, float, Callable[[], datetime]], Iterator[Message]]
+
+
+def generates_nothing(seed: int, invalid_rate: float, clock: Callable[[], datetime]) -> Iterator[Message]:
+    """What a shop declares that knows real events only.
+
+    Raises:
+        CavesError: always.
+    """
+    raise CavesError(
+        "The shop declares no generated events.", "Publish a file of JSON lines: --mode replay --file."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,16 +289,22 @@ class Shop:
         raw: the table that events land in.
         contract: what a valid event is.
         transformations: from raw to production, upstream first.
-        views: the analytics views, each by `analytics/<view>.sql`.
-        generate: an endless stream of messages from a seed, a share of invalid ones and a clock.
         owner: who answers for its data; an e-mail address or `team:name`.
+        views: the analytics views, each by `analytics/<view>.sql`.
+        generate: an endless stream of messages from a seed, a share of invalid ones and a clock; not given
+            where only real events are known.
+        facts: the production tables in which each of these messages that is valid becomes one row, with
+            EVENT_TIME and LOADED_AT. The demo counts them.
+        partitions: of its topic, where a broker of this project makes it.
         batch: its batch half, if it has one; `setup` creates the tables.
         seed: made-up files for the batch half, if it has any.
         checks: its own, besides the machinery's and the two that every shop brings:
             `checks/raw_vs_prod_counts.sql` and `checks/duplicates.sql`.
-        keyed_by: the column of `contract` whose value is a message's key.
-        history: the batch tables' rows (pyarrow tables by `source_name`, columns in lower case) as messages
-            of the topic, each with what to call it in an error. The same rows give the same messages.
+        keyed_by: the column of `contract` whose value is a message's key; "" where messages have none.
+        history: the rows of the batch source (pyarrow tables by `source_name`, columns in lower case) as
+            messages of the topic, each with what to call it in an error: for the same rows the same ones.
+        configured: the shop as settings of its own want it.
+        sql: folder that holds the folder of the shop's SQL.
     """
 
     name: str
@@ -271,14 +313,17 @@ class Shop:
     raw: Table
     contract: Contract
     transformations: tuple[Transformation, ...]
-    views: tuple[View, ...]
-    generate: Callable[[int, float, Callable[[], datetime]], Iterator[Message]]
     owner: str
+    views: tuple[View, ...] = ()
+    generate: Generate = generates_nothing
+    facts: tuple[Table, ...] = ()
+    partitions: int = 6
     batch: Batch | None = None
     seed: Seed | None = None
     checks: tuple[ShopCheck, ...] = ()
     keyed_by: str = ""
     history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None
+    configured: Callable[[Shop, Settings], Shop] | None = None
     sql: Path = field(default=SQL_ROOT)
 
     @property
@@ -287,6 +332,18 @@ class Shop:
         return self.sql / self.name
 
     @property
+    def generates(self) -> bool:
+        """Whether it has events that are made up."""
+        return self.generate is not generates_nothing
+
+    @property
     def tables(self) -> tuple[Table, ...]:
         """Every table the stream half writes, upstream first."""
         return (self.raw, *(table for step in self.transformations for table in step.writes))
+
+    @property
+    def production(self) -> tuple[Table, ...]:
+        """The tables in which events end up."""
+        return tuple(
+            table for step in self.transformations if step.layer == "production" for table in step.writes
+        )

@@ -21,7 +21,7 @@ from caves_dagster.local.apache_kafka.node import running_kafka
 from caves_dagster.local.platform import BROKER, Platform, running_platform
 from caves_dagster.settings import DeadLetterBudget, Settings, embedded_settings
 from caves_dagster.shop import Message, Shop
-from caves_dagster.shops import find_shop
+from caves_dagster.shops import BUILT_IN, find_shop
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.brokers import (
@@ -58,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass
 class Caves:
-    """The wine shop on an empty warehouse database, with a topic of its own."""
+    """A shop, the wine shop mostly, on an empty warehouse database, with a topic of its own."""
 
     settings: Settings
     shop: Shop
@@ -154,15 +154,26 @@ def spare_caves(platform: Platform, spare_broker: Broker, request: pytest.Fixtur
         yield caves
 
 
+@pytest.fixture
+def dropship(platform: Platform, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Caves]:
+    """Dropship in the wine shop's place."""
+    with caves_on(platform, broker, request.node.name, shop="dropship") as dropship:
+        yield dropship
+
+
 @contextmanager
 def caves_on(
-    platform: Platform, broker: Broker, name: str, topic: pytest.Mark | None = None
+    platform: Platform,
+    broker: Broker,
+    name: str,
+    topic: pytest.Mark | None = None,
+    shop: str = "caves",
 ) -> Iterator[Caves]:
-    """The wine shop on a platform's warehouse and a broker, with a topic as the mark `topic` wants it."""
+    """A shop on a platform's warehouse and a broker, with a topic as the mark `topic` wants it."""
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)[-60:]
     settings = embedded_settings(platform.home)
     kafka = {
-        "topic_name": f"t_{plain}",
+        "topic_name": f"t_{plain}" if shop == "caves" else "sales_events",
         "bootstrap_servers": broker.bootstrap_servers,
         "timeout_seconds": 5.0,
     }
@@ -170,17 +181,19 @@ def caves_on(
         update={
             "snowflake": settings.snowflake.model_copy(update={"database": f"T_{plain}".upper()}),
             "kafka": settings.kafka.model_copy(update=kafka),
+            "topics": {} if shop == "caves" else {shop: f"t_{plain}"},
+            "without_shops": tuple(one.name for one in BUILT_IN if one.name != shop),
             # Tests send as many invalid messages as they like.
             "dead_letters": DeadLetterBudget.model_construct(warn_share=1.0, fail_share=1.0),
         }
     )
-    shop = find_shop(settings, "caves")
+    found = find_shop(settings, shop)
     partitions = int(topic.args[0]) if topic and topic.args else PARTITIONS
     config = {key.replace("_", "."): str(value) for key, value in (topic.kwargs if topic else {}).items()}
-    broker.make_topic(shop.topic, partitions, **config)
+    broker.make_topic(found.topic, partitions, **config)
     with Warehouse(settings.snowflake) as warehouse:
-        set_up(warehouse, shop)
-        yield Caves(settings, shop, warehouse, KafkaClient(settings.kafka))
+        set_up(warehouse, found)
+        yield Caves(settings, found, warehouse, KafkaClient(settings.kafka))
         warehouse.execute(f"DROP DATABASE {settings.snowflake.database}")
 
 

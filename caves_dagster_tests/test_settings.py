@@ -13,7 +13,7 @@ import pytest
 from pydantic import AliasChoices, SecretStr
 from pydantic_settings import BaseSettings
 
-from caves_dagster.errors import SettingsError
+from caves_dagster.errors import CavesError, SettingsError
 from caves_dagster.settings import (
     ENDPOINTS_FILE,
     PROJECT_ROOT,
@@ -28,6 +28,7 @@ from caves_dagster.settings import (
     embedded_settings,
     load_settings,
 )
+from caves_dagster.shops import find_shop, shops
 
 SECTIONS: tuple[type[BaseSettings], ...] = (
     SnowflakeSettings,
@@ -202,6 +203,7 @@ def test_a_child_process_is_given_the_embedded_platform_and_nothing_else_of_ours
         "CAVES_HOME": str(tmp_path),
         "CAVES_ENV_FILE": os.devnull,
         "DB_PATH": str(tmp_path / "wine_data.db"),
+        "CAVES_SEED_DIR": str(tmp_path / "seed"),
         "CAVES_REPORTS": str(tmp_path / "reports"),
     }
     assert environment["LANG"] == "fr_FR.UTF-8"
@@ -515,6 +517,22 @@ def test_a_budget_that_makes_no_sense_is_refused(
         loaded(monkeypatch, **{name: value})
 
 
+def test_topics_are_named_by_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, CAVES_TOPICS="a=b-1, c = d=2").topics == {"a": "b-1", "c": "d=2"}
+    assert find_shop(loaded(monkeypatch, CAVES_TOPICS="caves=ventes"), "caves").topic == "ventes"
+
+
+@pytest.mark.parametrize("value", ["orders-v2", "dropship=", "=orders", "dropship=a,dropship=b", "a=b,"])
+def test_topics_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(SettingsError, match="CAVES_TOPICS: expected shop=topic"):
+        loaded(monkeypatch, CAVES_TOPICS=value)
+
+
+def test_a_topic_of_no_shop_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CavesError, match=r"CAVES_TOPICS names 'bakery', .* shops: caves"):
+        shops(loaded(monkeypatch, CAVES_TOPICS="bakery=loaves"))
+
+
 # --- .env.example
 
 EXAMPLE = PROJECT_ROOT / ".env.example"
@@ -569,6 +587,6 @@ def test_the_defaults_in_env_example_are_the_defaults(
                 f"{found[0]} is or isn't set by the file"
             )
             default = section.model_fields[field].default
-            assert value or default in ("", None) or isinstance(default, Path), (
+            assert value or default in ("", None, {}, ()) or isinstance(default, Path), (
                 f"{found[0]} has a default to tell"
             )

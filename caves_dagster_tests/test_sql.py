@@ -29,9 +29,11 @@ from caves_dagster.warehouse.scripts import render, setup_sql, statements
 _LIBRARY = {
     "as_staged.sql",
     "checks.sql",
+    "copy.sql",
     "dead_letters.sql",
     "raw_rows.sql",
     "references.sql",
+    "shop_checks.sql",
     "versions.sql",
 }
 """Macros, which other files import."""
@@ -246,8 +248,9 @@ def test_no_statement_breaks_a_house_rule() -> None:
 
     # The one that replaces a stream, once it is stale: it then holds all rows of its table.
     assert found == {("transform/recreate_stream.sql", "CREATE STREAM that is not IF NOT EXISTS")}
-    (replacing,) = [text for name, text in _statements() if name == "transform/recreate_stream.sql"]
-    assert "SHOW_INITIAL_ROWS = TRUE" in replacing
+    replacing = [text for name, text in _statements() if name == "transform/recreate_stream.sql"]
+    assert len(replacing) == len(declared_shops())
+    assert all("SHOW_INITIAL_ROWS = TRUE" in text for text in replacing)
 
 
 @pytest.mark.parametrize(

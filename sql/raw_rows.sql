@@ -1,27 +1,31 @@
-{# How a row `r` of a raw table is read into typed columns. Whatever its EVENT_CONTENT holds, nothing here raises: a
-   value that cannot be read or does not fit its column is NULL, a text that is too long is cut. One row must not
-   block a stream, and RAW keeps the whole. #}
-{% macro text(field, width) -%}
-LEFT(r.EVENT_CONTENT:{{ field }}::VARCHAR, {{ width }})
+{# How a row `r` of a raw table is read into typed columns. Whatever `content`, the column with the event, holds,
+   nothing here raises: a value that cannot be read or does not fit its column is NULL, a text that is too long is
+   cut. One row must not block a stream, and RAW keeps the whole. #}
+{% macro text(field, width, content='EVENT_CONTENT') -%}
+LEFT(r.{{ content }}:{{ field }}::VARCHAR, {{ width }})
 {%- endmacro %}
 
-{% macro decimal(field, precision, scale) -%}
-TRY_TO_DECIMAL(r.EVENT_CONTENT:{{ field }}::VARCHAR, {{ precision }}, {{ scale }})
+{% macro decimal(field, precision, scale, content='EVENT_CONTENT') -%}
+TRY_TO_DECIMAL(r.{{ content }}:{{ field }}::VARCHAR, {{ precision }}, {{ scale }})
 {%- endmacro %}
 
 {# Of 64 bits, as in the contract: Snowflake's INTEGER has 38 digits, which others have not. #}
-{% macro integer(field) -%}
+{% macro integer(field, content='EVENT_CONTENT') -%}
 CASE
         WHEN
-            {{ decimal(field, 38, 0) }}
+            {{ decimal(field, 38, 0, content) }}
             BETWEEN -9223372036854775808 AND 9223372036854775807
-            THEN {{ decimal(field, 38, 0) }}
+            THEN {{ decimal(field, 38, 0, content) }}
     END
 {%- endmacro %}
 
+{% macro boolean(field, content='EVENT_CONTENT') -%}
+CASE r.{{ content }}:{{ field }}::VARCHAR WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END
+{%- endmacro %}
+
 {# In UTC, and in the years of the contract: one in the year 20000 could be stored, but not read by a client. #}
-{% macro moment(field) -%}
-{% set utc = "CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(r.EVENT_CONTENT:" ~ field ~ "::VARCHAR))::TIMESTAMP_NTZ" -%}
+{% macro moment(field, content='EVENT_CONTENT') -%}
+{% set utc = "CONVERT_TIMEZONE('UTC', TRY_TO_TIMESTAMP_TZ(r." ~ content ~ ":" ~ field ~ "::VARCHAR))::TIMESTAMP_NTZ" -%}
 CASE
         WHEN
             YEAR({{ utc }})

@@ -11,7 +11,7 @@ from caves_dagster.batch.column_types import column_type
 from caves_dagster.batch.source import read
 from caves_dagster.errors import SourceRefused
 from caves_dagster.shop import Batch, BatchTable, Shop
-from caves_dagster.warehouse.ddl import Column, described
+from caves_dagster.warehouse.ddl import Column, source_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,7 +167,7 @@ def read_table(shop: Shop, batch: Batch, table: BatchTable, window: Window | Non
     Raises:
         SourceRefused: there is no source, or it holds what the table does not take.
     """
-    columns = described(shop)[table.table.full_name].columns
+    columns = source_columns(shop, table)
     where = f"{table.source_name} of {batch.source}"
     batches = read(batch.source, table.source_name, [column.name.lower() for column in columns])
     return Reading(table, columns, where, window).read(batches)

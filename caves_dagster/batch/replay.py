@@ -1,4 +1,4 @@
-"""What `caves produce --mode replay` publishes: the sales history, or a file of JSON lines.
+"""What `caves produce --mode replay` publishes: a shop's history, or a file of JSON lines.
 
 All of it is held to the shop's contract before the first message is handed over, so that a broken line is
 said by its number instead of becoming one dead letter among many.
@@ -37,7 +37,7 @@ def replay_history(shop: Shop, max_event_bytes: int) -> Replay:
     batch, history = shop.batch, shop.history
     if batch is None or history is None:
         raise CavesError(f"The shop {shop.name!r} declares no history.", "Replay a file with --file.")
-    tables = {one.source_name: read_table(shop, batch, one, None).rows for one in batch.tables}
+    tables = {one.source_name: read_table(shop, batch, one, None).rows for one in batch.in_source}
     told = ((name, message.value or b"") for name, message in history(tables))
     count = _require_valid(shop, str(batch.source), told, max_event_bytes)
     return Replay(count, lambda: (message for _, message in history(tables)))
@@ -106,7 +106,8 @@ def _message(shop: Shop, value: bytes, max_event_bytes: int) -> Message:
         return Message(None, value)
     fields = dict(zip(shop.contract.columns, row, strict=True))
     event_id = str(fields["EVENT_ID"])
-    return Message(str(fields[shop.keyed_by]).encode(), value, event_id)
+    key = str(fields[shop.keyed_by]).encode() if shop.keyed_by else None
+    return Message(key, value, event_id)
 
 
 def _decoded(shop: Shop, value: bytes, max_event_bytes: int) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from caves_dagster.errors import SettingsError, SourceRefused
 from caves_dagster.shop import BatchTable, Seed, SeedOptions, Shop
-from caves_dagster.warehouse.ddl import Column, described
+from caves_dagster.warehouse.ddl import Column, source_columns
 
 Row = tuple[Any, ...]
 Progress = Callable[[str, int], None]
@@ -67,16 +67,15 @@ def write_seed(
     seed, batch = shop.seed, shop.batch
     assert seed is not None
     assert batch is not None
-    tables = {one.source_name: one for one in batch.tables}
     rows = seed.rows(options)
     try:
         with ExitStack() as stack:
-            outputs = _Outputs(shop, seed, list(tables.values()), with_csv, stack)
+            outputs = _Outputs(shop, seed, batch.in_source, with_csv, stack)
             counts = {name: outputs.write(name, content, on_progress) for name, content in rows.items()}
             outputs.finish()
     except OSError as error:
         raise SourceRefused(
-            f"The seed cannot be written: {error}.", "Choose another place with DB_PATH."
+            f"The seed cannot be written: {error}.", "Choose another place with DB_PATH or CAVES_SEED_DIR."
         ) from None
     return Written(tuple(outputs.files), counts)
 
@@ -85,10 +84,10 @@ class _Outputs:
     """The files of one seed, while they are written."""
 
     def __init__(
-        self, shop: Shop, seed: Seed, tables: list[BatchTable], with_csv: bool, stack: ExitStack
+        self, shop: Shop, seed: Seed, tables: Sequence[BatchTable], with_csv: bool, stack: ExitStack
     ) -> None:
         self.files: list[Path] = []
-        self._columns = {one.source_name: described(shop)[one.table.full_name].columns for one in tables}
+        self._columns = {one.source_name: source_columns(shop, one) for one in tables}
         self._csv: dict[str, Any] = {}
         self._sqlite: sqlite3.Connection | None = None
         if seed.sqlite is not None:

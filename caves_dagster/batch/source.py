@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 50_000
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "gzip", b"PK": "zip"}
-_CHOOSE = "Write one with `caves seed`, or set CAVES_BATCH_SOURCE to a SQLite file or a folder of CSV files."
+_CHOOSE = (
+    "Write one with `caves seed`, or name a SQLite file or a folder of CSV files in CAVES_BATCH_SOURCE "
+    "(in CAVES_SEED_DIR for dropship)."
+)
 
 
 def missing(source: Path) -> str:

@@ -31,8 +31,7 @@ def shop_checks(settings: Settings, shop: Shop) -> tuple[Check, ...]:
 
 def integrity_checks(shop: Shop) -> tuple[Check, ...]:
     """Those that fail where rows were lost, doubled or changed on the way to PRODUCTION."""
-    production = tuple(table for step in shop.transformations[1:] for table in step.writes)
-    first = production[0] if production else shop.raw
+    first, *others = shop.production or (shop.raw,)
     return (
         Check(
             "offsets_accounted_for",
@@ -47,7 +46,7 @@ def integrity_checks(shop: Shop) -> tuple[Check, ...]:
             "PRODUCTION holds exactly the keys and figures that RAW's newest versions give.",
             first,
             SqlFinder(f"{shop.name}/checks/raw_vs_prod_counts.sql"),
-            production[1:],
+            tuple(others),
             windowed=True,
             integrity=True,
         ),
@@ -56,7 +55,7 @@ def integrity_checks(shop: Shop) -> tuple[Check, ...]:
             "No key stands twice in PRODUCTION, and no record was landed twice.",
             first,
             SqlFinder(f"{shop.name}/checks/duplicates.sql"),
-            production[1:],
+            tuple(others),
             windowed=True,
             integrity=True,
         ),

@@ -15,6 +15,7 @@ from caves_dagster.cli import (
     gaps,
     kafka,
     local,
+    new_shop,
     produce,
     rebuild,
     seed,
@@ -27,7 +28,7 @@ from caves_dagster.errors import CavesError
 
 app = typer.Typer(
     name="caves",
-    help="Wine merchant's sales from Kafka and batch files into Snowflake, with Dagster.",
+    help="Shops' events from Kafka, and their batch files, into Snowflake with Dagster.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -45,6 +46,7 @@ for command in (
     produce.produce,
     status.status,
     rebuild.rebuild,
+    new_shop.new_shop,
     validate.validate,
 ):
     app.command()(command)

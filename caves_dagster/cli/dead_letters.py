@@ -27,7 +27,7 @@ app = typer.Typer(
     help="Messages that were not valid events: look, take out, try again.", no_args_is_help=True
 )
 
-ShopName = Annotated[str, typer.Option("--shop", help="Whose dead letters.")]
+ShopName = Annotated[str | None, typer.Option("--shop", help="Whose dead letters; the first shop's.")]
 Class = Annotated[str | None, typer.Option("--class", help="Failure class, such as CONTRACT.")]
 Reason = Annotated[str | None, typer.Option(help="Text in the reason or the JSON path.")]
 Type = Annotated[str | None, typer.Option("--type", help="Event type, where the bytes tell it.")]
@@ -45,7 +45,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file inst
 
 @app.command("list")
 def list_letters(
-    shop: ShopName = "caves",
+    shop: ShopName = None,
     failure_class: Class = None,
     reason: Reason = None,
     event_type: Type = None,
@@ -77,7 +77,7 @@ def list_letters(
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="The letter's id, or how it begins.")], shop: ShopName = "caves"
+    id: Annotated[str, typer.Argument(help="The letter's id, or how it begins.")], shop: ShopName = None
 ) -> None:
     """Show one letter whole: why it is dead, where it stood, its headers, key and value."""
     from caves_dagster.cli.dead_letter_text import described
@@ -93,7 +93,7 @@ def show(
 
 @app.command()
 def export(
-    shop: ShopName = "caves",
+    shop: ShopName = None,
     failure_class: Class = None,
     reason: Reason = None,
     event_type: Type = None,
@@ -133,7 +133,7 @@ def export(
 
 @app.command()
 def replay(
-    shop: ShopName = "caves",
+    shop: ShopName = None,
     failure_class: Class = None,
     reason: Reason = None,
     event_type: Type = None,
@@ -169,7 +169,7 @@ def replay(
 
 
 @contextmanager
-def _opened(shop: str) -> Iterator[tuple[Settings, Shop, Warehouse]]:
+def _opened(shop: str | None) -> Iterator[tuple[Settings, Shop, Warehouse]]:
     from caves_dagster.warehouse.connection import Warehouse
 
     settings = load_settings()

@@ -17,16 +17,17 @@ from caves_dagster.errors import CavesError
 
 if TYPE_CHECKING:
     from caves_dagster.demo_history import Sold
+    from caves_dagster.demo_shop import ShopResult
 
 
 def demo(
-    count: Annotated[int, typer.Option(min=1, help="Events to publish.")] = 20_000,
+    count: Annotated[int, typer.Option(min=1, help="Events to publish, over all shops.")] = 20_000,
     invalid_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of them that is invalid.")] = 0.01,
     rate: Annotated[float, typer.Option(min=0, help="Events a second; 0 is as fast as it goes.")] = 1000,
     seed: Annotated[int | None, typer.Option(help="Repeat the events of an earlier demo.")] = None,
     keep: Annotated[bool, typer.Option(help="Keep the platform's folder, and print where it is.")] = False,
 ) -> None:
-    """Load a history, publish events, watch the sensors carry them, and hold both against the tables."""
+    """Load histories, publish events, watch the sensors carry them, and hold both against the tables."""
     from caves_dagster.demo import Progress, run_demo
 
     console = Console()
@@ -55,10 +56,13 @@ def demo(
                 bars.update(tasks["production"], completed=seen.produced)
 
             result = run_demo(home, count, invalid_rate, rate, chosen, show)
-        console.print(_layers(result.rows))
-        console.print(_sales(result.sales))
-        console.print(_counts("dead letters by reason", "class", dict(result.dead_letters.most_common())))
-        console.print(_checks(result.outcomes))
+        for one in result.shops:
+            console.print(_counts(f"{one.shop}: rows per table", "table", one.rows))
+            letters = dict(one.dead_letters.most_common())
+            console.print(_counts(f"{one.shop}: dead letters by reason", "class", letters))
+            console.print(_checks(one))
+        if result.sales:
+            console.print(_sales(result.sales))
         console.print(
             f"{count / result.seconds:,.0f} events/s from the first published to the last in production "
             f"({result.seconds:.1f} s, published at {rate:,.0f}/s), in {result.runs.total()} Dagster runs."
@@ -78,10 +82,6 @@ def demo(
             shutil.rmtree(home)
         else:
             console.print(f"Logs and data are in {home}.", soft_wrap=True)
-
-
-def _layers(rows: dict[str, int]) -> Table:
-    return _counts("rows per table", "table", rows)
 
 
 def _sales(sales: dict[str, Sold]) -> Table:
@@ -107,11 +107,11 @@ def _counts(title: str, name: str, counts: dict[str, int]) -> Table:
     return table
 
 
-def _checks(outcomes: list) -> Table:  # type: ignore[type-arg]
-    table = Table(title="checks", title_justify="left", title_style="bold")
+def _checks(one: ShopResult) -> Table:
+    table = Table(title=f"{one.shop}: checks", title_justify="left", title_style="bold")
     for column in ("check", "status", "offending"):
         table.add_column(column)
-    for outcome in outcomes:
+    for outcome in one.outcomes:
         colour = {"PASS": "green", "WARN": "yellow", "FAIL": "red"}[outcome.status]
         table.add_row(
             outcome.name, f"[{colour}]{outcome.status}[/]", "; ".join(outcome.offending_keys) or "none"

@@ -10,30 +10,33 @@ from rich.console import Console
 from rich.table import Table
 
 from caves_dagster.ingest.positions import GapReason
-from caves_dagster.settings import load_settings
+from caves_dagster.settings import Settings, load_settings
+from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop
 
 app = typer.Typer(help="Offsets lost before ingestion could read them.", no_args_is_help=True)
 
-ShopName = Annotated[str, typer.Option("--shop", help="Whose gaps.")]
+ShopName = Annotated[str | None, typer.Option("--shop", help="Whose gaps; the first shop's.")]
 
 
 @app.command("list")
-def list_gaps(shop: ShopName = "caves") -> None:
+def list_gaps(shop: ShopName = None) -> None:
     """Show every recorded gap, and who acknowledged it."""
-    table = Table(title=f"gaps of {shop}", title_justify="left", title_style="bold")
+    settings = load_settings()
+    found = find_shop(settings, shop)
+    table = Table(title=f"gaps of {found.name}", title_justify="left", title_style="bold")
     for column in ("topic", "partition", "from", "to", "reason", "found", "acknowledged"):
         table.add_column(column)
-    for row in _run(shop, "ingest/read_gaps.sql"):
+    for row in _run(settings, found, "ingest/read_gaps.sql"):
         end = "unknown" if row["OFFSET_TO"] is None else str(row["OFFSET_TO"])
         by = (
             f"{row['ACKNOWLEDGED_AT']:%Y-%m-%d %H:%M} by {row['ACKNOWLEDGED_BY']}"
             if row["ACKNOWLEDGED_AT"]
             else "-"
         )
-        found = f"{row['FOUND_AT']:%Y-%m-%d %H:%M}"
+        seen = f"{row['FOUND_AT']:%Y-%m-%d %H:%M}"
         partition, start = str(row["PARTITION_ID"]), str(row["OFFSET_FROM"])
-        table.add_row(row["TOPIC"], partition, start, end, row["REASON"], found, by)
+        table.add_row(row["TOPIC"], partition, start, end, row["REASON"], seen, by)
     Console().print(table)
 
 
@@ -43,21 +46,21 @@ def acknowledge(
     by: Annotated[
         str | None, typer.Option(help="Who accepts the loss; your login name where not given.")
     ] = None,
-    shop: ShopName = "caves",
+    shop: ShopName = None,
 ) -> None:
     """Accept the open gaps of one reason, so that `offsets_accounted_for` passes again."""
     who = by or getpass.getuser()
-    (row,) = _run(shop, "ingest/acknowledge_gaps.sql", by=who, reason=reason.value)
+    settings = load_settings()
+    found = find_shop(settings, shop)
+    (row,) = _run(settings, found, "ingest/acknowledge_gaps.sql", by=who, reason=reason.value)
     count = next(iter(row.values()))
-    Console(highlight=False).print(f"{count} gaps of {shop} ({reason}) acknowledged by {who}.")
+    Console(highlight=False).print(f"{count} gaps of {found.name} ({reason}) acknowledged by {who}.")
 
 
-def _run(shop: str, script: str, **values: str) -> list[dict[str, Any]]:
+def _run(settings: Settings, shop: Shop, script: str, **values: str) -> list[dict[str, Any]]:
     from caves_dagster.warehouse.connection import Warehouse
     from caves_dagster.warehouse.scripts import render, statements
 
-    settings = load_settings()
-    found = find_shop(settings, shop)
-    (statement,) = statements(render(found.sql, script, raw=found.raw))
+    (statement,) = statements(render(shop.sql, script, raw=shop.raw))
     with Warehouse(settings.snowflake) as warehouse:
         return warehouse.query(statement, values or None)

@@ -12,10 +12,11 @@ from rich.markup import escape
 
 from caves_dagster.errors import PlatformError
 from caves_dagster.local.apache_kafka.artifacts import is_resolved, missing, version
-from caves_dagster.local.apache_kafka.node import TOPICS, ApacheKafka
+from caves_dagster.local.apache_kafka.node import MOST_PARTITIONS, ApacheKafka
 from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import State
 from caves_dagster.settings import load_settings
+from caves_dagster.shops import topics
 
 app = typer.Typer(
     help="A real Apache Kafka on this machine, for development and tests.", no_args_is_help=True
@@ -69,5 +70,4 @@ def status(home: Home = None) -> None:
 
 def _node(home: Path | None) -> ApacheKafka:
     settings = load_settings(home)
-    partitions = max(TOPICS.values())
-    return ApacheKafka(settings.home, topics={**TOPICS, settings.kafka.topic_name: partitions})
+    return ApacheKafka(settings.home, topics=topics(settings, MOST_PARTITIONS))

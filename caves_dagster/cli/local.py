@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from caves_dagster.local.broker import DEFAULT_TOPICS
 from caves_dagster.local.platform import Platform, PlatformStatus
 from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import State
 from caves_dagster.settings import embedded_settings, load_settings
+from caves_dagster.shops import shops, topics
 
 app = typer.Typer(help="The embedded Kafka broker and Snowflake-compatible server.", no_args_is_help=True)
 
@@ -36,7 +36,6 @@ _COLOURS = {State.RUNNING: "green", State.STOPPED: "dim", State.STARTING: "yello
 def start(home: Home = None) -> None:
     """Start the broker and the warehouse server, or whichever of them is not running."""
     # Here, because the connector takes half a second that `status` and `stop` need not wait.
-    from caves_dagster.shops import shops
     from caves_dagster.warehouse.connection import Warehouse
     from caves_dagster.warehouse.scripts import set_up
 
@@ -101,8 +100,7 @@ def reset(
 
 def _platform(home: Path | None) -> Platform:
     settings = load_settings(home)
-    partitions = max(DEFAULT_TOPICS.values())
-    return Platform(settings.home, topics={**DEFAULT_TOPICS, settings.kafka.topic_name: partitions})
+    return Platform(settings.home, topics=topics(settings))
 
 
 def _table(seen: PlatformStatus) -> Table:

@@ -22,7 +22,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from caves_dagster.kafka.producer import DeliveryReport, publish
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import Message, Shop
-from caves_dagster.shops import shops
+from caves_dagster.shops import find_shop
 
 
 class Mode(StrEnum):
@@ -33,9 +33,9 @@ class Mode(StrEnum):
 
 
 def produce(
-    shop: Annotated[str, typer.Option(help="Whose events.")] = "caves",
+    shop: Annotated[str | None, typer.Option(help="Whose events; the first shop's.")] = None,
     mode: Annotated[
-        Mode, typer.Option(help="stream: generated; replay: the sales history, or --file.")
+        Mode, typer.Option(help="stream: generated; replay: the history, or --file.")
     ] = Mode.STREAM,
     rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 is as fast as it goes.")] = 1.0,
     count: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
@@ -51,14 +51,12 @@ def produce(
 ) -> None:
     """Publish a shop's events. Exit code 1 when any of them was not delivered."""
     settings = load_settings()
-    declared = {one.name: one for one in shops(settings)}
-    if shop not in declared:
-        raise typer.BadParameter(f"{shop!r} is no shop; there is: {', '.join(declared)}", param_hint="--shop")
+    chosen = find_shop(settings, shop)
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     if mode is Mode.REPLAY:
         if invalid_rate or seed is not None:
             raise typer.BadParameter("a replay makes nothing up: leave --seed and --invalid-rate out")
-        messages, held = _replay(settings, declared[shop], file, as_is, console)
+        messages, held = _replay(settings, chosen, file, as_is, console)
         count = min(held, count or held)
     else:
         if file or as_is:
@@ -66,11 +64,11 @@ def produce(
         if seed is None:
             seed = secrets.randbelow(2**31)
             console.print(f"Seed {seed}; repeat with --seed {seed}.")
-        messages = declared[shop].generate(seed, invalid_rate, lambda: datetime.now(UTC))
+        messages = chosen.generate(seed, invalid_rate, lambda: datetime.now(UTC))
     with ExitStack() as stack:
         report = publish(
             settings.kafka,
-            topic or declared[shop].topic,
+            topic or chosen.topic,
             islice(messages, count),
             rate=rate,
             stop=stack.enter_context(_stopped_by_signals()),

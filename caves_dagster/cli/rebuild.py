@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def rebuild(
-    shop: Annotated[str, typer.Option(help="Which shop.")] = "caves",
+    shop: Annotated[str | None, typer.Option(help="Which shop; the first one.")] = None,
     confirm: Annotated[
         str | None, typer.Option(help="The words `rebuild <shop>`, instead of being asked for them.")
     ] = None,

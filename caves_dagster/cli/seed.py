@@ -17,13 +17,15 @@ from caves_dagster.shops import find_shop
 
 
 def seed(
-    shop: Annotated[str, typer.Option(help="Whose history.")] = "caves",
+    shop: Annotated[str | None, typer.Option(help="Whose history; the first shop's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     days: Annotated[int | None, typer.Option(help="Days of sales, up to and with --end-date.")] = None,
     end_date: Annotated[str | None, typer.Option(help="Last day of sales, YYYY-MM-DD.")] = None,
     customers: Annotated[int | None, typer.Option(help="Number of customers.")] = None,
     products: Annotated[int | None, typer.Option(help="Number of products.")] = None,
-    sales: Annotated[int | None, typer.Option(help="Number of sales over all the days.")] = None,
+    sales: Annotated[
+        int | None, typer.Option("--sales", "--orders", help="Number of sales over all the days.")
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
 ) -> None:
     """Write made-up history for the batch half to SQLite and CSV. Same options, same bytes."""
@@ -31,7 +33,7 @@ def seed(
 
     declared = find_shop(load_settings(), shop)
     if declared.seed is None:
-        raise CavesError(f"The shop {shop!r} declares no seed.", "Load its own history instead.")
+        raise CavesError(f"The shop {declared.name!r} declares no seed.", "Load its own history instead.")
     given: dict[str, Any] = {
         "seed": seed,
         "days": days,
@@ -45,7 +47,12 @@ def seed(
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        totals = {"customers": options.customers, "sales": options.sales, "inventory": options.products}
+        totals = {
+            "customers": options.customers,
+            "inventory": options.products,
+            "sales": options.sales,
+            "orders": options.sales,
+        }
         tasks: dict[str, Any] = {}
 
         def show(table: str, rows: int) -> None:

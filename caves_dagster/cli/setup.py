@@ -14,6 +14,7 @@ from caves_dagster.shops import find_shop, shops
 def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None) -> None:
     """Create the schemas, tables, streams and views that are missing. Nothing is replaced but views."""
     # The connector takes most of a second to import: not for the sake of another command.
+    from caves_dagster.declared_sql import check_sql
     from caves_dagster.warehouse.connection import Warehouse
     from caves_dagster.warehouse.scripts import set_up
 
@@ -22,5 +23,6 @@ def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = No
     console = Console(soft_wrap=True, highlight=False)
     with Warehouse(settings.snowflake) as warehouse:
         for one in chosen:
+            check_sql(one)
             count = set_up(warehouse, one)
             console.print(f"{one.title}: {count} statements run in {settings.snowflake.database}.")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from caves_dagster.errors import CavesError
 from caves_dagster.settings import load_settings
 from caves_dagster.shops import find_shop, shops
 
@@ -21,19 +22,35 @@ def status(
     shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Show positions, watermarks and lag per partition, rows per table and stream, and the last runs."""
+    """Show positions, watermarks and lag per partition, rows per table and stream, and the last runs.
+
+    Exit code 1 where a shop cannot be looked at; the others are shown all the same.
+    """
     from caves_dagster.status import last_runs, shop_status
     from caves_dagster.warehouse.connection import Warehouse
 
     settings = load_settings()
     chosen = [find_shop(settings, shop)] if shop else shops(settings)
     with Warehouse(settings.snowflake) as warehouse:
-        found = [shop_status(settings, one, warehouse) for one in chosen]
+        found, problems = [], []
+        for one in chosen:
+            try:
+                found.append(shop_status(settings, one, warehouse))
+            except CavesError as error:
+                problems.append(CavesError(f"{one.name}: {error.problem}", error.remedy))
+    if not found and problems:
+        raise problems[0]
     runs = last_runs(settings)
     if as_json:
         content = {"shops": [one.as_json() for one in found], "runs": [asdict(run) for run in runs]}
         typer.echo(json.dumps(content))
-        return
+    else:
+        _print(found, runs)
+    if problems:
+        raise problems[0]
+
+
+def _print(found: list[ShopStatus], runs: list[RunStatus]) -> None:
     console = Console()
     for one in found:
         console.print(_partitions(one))

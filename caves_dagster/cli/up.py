@@ -1,4 +1,4 @@
-"""`caves up`: platform, live producer and the Dagster UI, until Ctrl-C."""
+"""`caves up`: platform, live producers and the Dagster UI, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,14 +22,14 @@ from caves_dagster.local.platform import Platform
 from caves_dagster.local.server import HOST, State
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import Shop
-from caves_dagster.shops import shops
+from caves_dagster.shops import shops, topics
 
 
 def up(
-    rate: Annotated[float, typer.Option(min=0, help="Events a second to publish; 0 publishes none.")] = 5,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second for each shop; 0 publishes none.")] = 5,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
 ) -> None:
-    """Start the platform, a live producer and the Dagster UI; Ctrl-C stops everything it started."""
+    """Start the platform, live producers and the Dagster UI; Ctrl-C stops everything it started."""
     from caves_dagster.warehouse.connection import Warehouse
     from caves_dagster.warehouse.scripts import set_up
 
@@ -46,13 +46,16 @@ def up(
                 set_up(warehouse, shop)
         environment = inherited_environment(settings.home)
         with dagster_services(settings.home, environment, port) as services:
-            console.print(f"Kafka      {settings.kafka.bootstrap_servers}, topic {declared[0].topic}")
+            names = ", ".join(shop.topic for shop in declared)
+            console.print(f"Kafka      {settings.kafka.bootstrap_servers}, topics {names}")
             console.print(f"Dagster    http://{HOST}:{port} (in about ten seconds)")
             console.print(f"Logs       {settings.home / 'log'}")
             console.print("Ctrl-C stops everything.")
-            with _producer(settings, declared[0], rate, stop, console):
+            with ExitStack() as producers:
+                for shop in declared:
+                    producers.enter_context(_producer(settings, shop, rate, stop, console))
                 _wait(stop, services.all)
-            console.print("Stopping …")
+                console.print("Stopping …")
     console.print("Stopped.")
 
 
@@ -62,7 +65,7 @@ def _platform(settings: Settings, console: Console) -> Iterator[Settings]:
     if not settings.embedded:
         yield settings
         return
-    platform = Platform(settings.home, servers=settings.embedded)
+    platform = Platform(settings.home, topics=topics(settings), servers=settings.embedded)
     ours = [one.name for one in platform.status().servers if one.state is not State.RUNNING]
     for note in platform.start():
         console.print(note)
@@ -78,11 +81,11 @@ def _producer(
     settings: Settings, shop: Shop, rate: float, stop: threading.Event, console: Console
 ) -> Iterator[None]:
     """Publish live events from a thread until the block ends."""
-    if not rate:
+    if not rate or not shop.generates:
         yield
         return
     seed = secrets.randbelow(2**31)
-    console.print(f"Producer   {rate:g} events/s, seed {seed}")
+    console.print(f"Producer   {shop.name}: {rate:g} events/s, seed {seed}")
     report = DeliveryReport(shop.topic)
 
     def produce() -> None:
@@ -91,7 +94,7 @@ def _producer(
         try:
             report = publish(settings.kafka, shop.topic, messages, rate=rate, stop=stop)
         except CavesError as error:
-            console.print(f"[red]The producer stopped:[/] {error}")
+            console.print(f"[red]The producer of {shop.name} stopped:[/] {error}")
 
     thread = threading.Thread(target=produce, name="producer", daemon=True)
     thread.start()
@@ -100,7 +103,8 @@ def _producer(
     finally:
         stop.set()
         thread.join(timeout=40)
-        console.print(f"Published {report.delivered:,} events, {report.failed:,} not delivered.")
+        said = f"{report.delivered:,} events, {report.failed:,} not delivered."
+        console.print(f"Published to {shop.topic}: {said}")
 
 
 def _wait(stop: threading.Event, services: list[psutil.Process]) -> None:

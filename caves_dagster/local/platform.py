@@ -197,13 +197,19 @@ class Platform:
 
 @contextmanager
 def running_platform(
-    home: Path, *, preferred_ports: bool = False, servers: tuple[str, ...] = (BROKER, WAREHOUSE)
+    home: Path,
+    *,
+    preferred_ports: bool = False,
+    topics: Mapping[str, int] = DEFAULT_TOPICS,
+    servers: tuple[str, ...] = (BROKER, WAREHOUSE),
 ) -> Iterator[Platform]:
     """A platform that runs while the block does, on free ports unless asked otherwise.
 
     It ends with this process too, however that ends.
     """
-    platform = Platform(home, preferred_ports=preferred_ports, servers=servers, owner=os.getpid())
+    platform = Platform(
+        home, preferred_ports=preferred_ports, topics=topics, servers=servers, owner=os.getpid()
+    )
     platform.start()
     try:
         yield platform

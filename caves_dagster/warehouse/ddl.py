@@ -8,7 +8,7 @@ from functools import cache
 import sqlglot
 from sqlglot import exp
 
-from caves_dagster.shop import Shop
+from caves_dagster.shop import BatchTable, Shop
 from caves_dagster.warehouse.scripts import setup_sql
 
 # The parser's spelling of some types, and Snowflake's documentation's.
@@ -55,6 +55,12 @@ def described(shop: Shop) -> dict[str, Described]:
         columns = created.this.find_all(exp.ColumnDef) if created.kind == "TABLE" else ()
         found[full_name] = Described(full_name, _comment(created), tuple(_column(item) for item in columns))
     return found
+
+
+def source_columns(shop: Shop, table: BatchTable) -> tuple[Column, ...]:
+    """The columns that a table of the batch source has, in the order of the DDL."""
+    found = described(shop)[table.table.full_name].columns
+    return tuple(column for column in found if not table.columns or column.name in table.columns)
 
 
 def _comment(created: exp.Create) -> str:

@@ -56,6 +56,7 @@ def transformation_sql(shop: Shop, layer: str, table: Table, source: Table) -> l
     return statements(render(shop.sql, name, source=source.full_name))
 
 
+@cache
 def setup_sql(shop: Shop) -> list[str]:
     """Every statement that a shop needs before its first event: idempotent, and none replaces a stream."""
     names = [f"ingest/setup/{path.name}" for path in sorted((SQL_ROOT / "ingest" / "setup").glob("*.sql"))]

@@ -112,5 +112,7 @@ def environment(caves: Caves, **more: str) -> dict[str, str]:
         "SNOWFLAKE_DATABASE": snowflake.database,
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "KAFKA_TOPIC_NAME": kafka.topic_name,
+        "CAVES_TOPICS": ",".join(f"{shop}={topic}" for shop, topic in caves.settings.topics.items()),
+        "CAVES_WITHOUT_SHOPS": ",".join(caves.settings.without_shops),
         **more,
     }

@@ -17,7 +17,8 @@ from caves_dagster.local.process import Outcome
 from caves_dagster.local.server import HOST, Server, ServerStatus, State
 
 PREFERRED_PORT = 19096
-TOPICS: Mapping[str, int] = {"sales_events": 6, "orders_topic": 3}
+MOST_PARTITIONS = 6
+"""Of a topic here: unlike the embedded broker, it keeps what is in them."""
 _MODULE = "caves_dagster.local.apache_kafka"
 
 
@@ -40,7 +41,7 @@ class ApacheKafka:
         home: Path,
         *,
         preferred_port: int | None = PREFERRED_PORT,
-        topics: Mapping[str, int] = TOPICS,
+        topics: Mapping[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
         owner: int | None = None,
         cache: Path | None = None,
@@ -50,7 +51,7 @@ class ApacheKafka:
         self.home = home.expanduser().resolve()
         self.cache = cache or self.home / "cache"
         self._preferred_port = preferred_port
-        self._topics = topics
+        self._topics = topics or {}
         self._timeout_seconds = timeout_seconds
         self._grace_seconds = grace_seconds
         options = [f"--set={name}={value}" for name, value in (settings or {}).items()]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster.settings import PROJECT_ROOT, Settings
 from caves_dagster.shop import (
     Batch,
     BatchTable,
@@ -40,10 +41,26 @@ def _history(tables: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
     return messages(tables)
 
 
+def _configured(shop: Shop, settings: Settings) -> Shop:
+    """KAFKA_TOPIC_NAME, DB_PATH and the CAVES_BATCH_ and CAVES_SEED_ settings are this shop's."""
+    assert shop.batch is not None
+    assert shop.seed is not None
+    path = settings.db_path
+    defaults = replace(shop.seed.defaults, end_date=settings.seed_end_date)
+    return replace(
+        shop,
+        topic=settings.kafka.topic_name,
+        batch=replace(shop.batch, source=settings.batch_source or path, first_day=settings.batch_first_day),
+        seed=replace(shop.seed, defaults=defaults, sqlite=path, csv=path.with_suffix("")),
+    )
+
+
 _DATABASE = PROJECT_ROOT / "test_data" / "wine_data.db"
 _RAW = Table("RAW_DATA", "RAW_EVENTS_STREAM")
 _STG_ORDERS = Table("STAGING", "STG_ORDERS")
 _STG_ADJUSTMENTS = Table("STAGING", "STG_INVENTORY_ADJUSTMENTS")
+_ORDERS = Table("PRODUCTION", "ORDERS")
+_HISTORY = Table("PRODUCTION", "INVENTORY_HISTORY")
 _CUSTOMERS = Table("BATCH_DATA", "CUSTOMERS")
 _INVENTORY = Table("BATCH_DATA", "INVENTORY")
 
@@ -63,14 +80,14 @@ CAVES = Shop(
         Transformation(
             stream=Table("STAGING", "STREAM_STG_ORDERS"),
             source=_STG_ORDERS,
-            writes=(Table("PRODUCTION", "ORDERS"),),
+            writes=(_ORDERS,),
             layer="production",
             waits_since="STAGED_AT",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_INVENTORY_FOR_HISTORY"),
             source=_STG_ADJUSTMENTS,
-            writes=(Table("PRODUCTION", "INVENTORY_HISTORY"),),
+            writes=(_HISTORY,),
             layer="production",
             waits_since="STAGED_AT",
         ),
@@ -83,8 +100,11 @@ CAVES = Shop(
         ),
     ),
     views=VIEWS,
-    generate=_generate,
     owner="team:caves",
+    generate=_generate,
+    facts=(_ORDERS, _HISTORY),
+    # The embedded broker keeps 5 MiB of each.
+    partitions=64,
     batch=Batch(
         source=_DATABASE,
         first_day=date(2025, 1, 1),
@@ -115,6 +135,7 @@ CAVES = Shop(
     checks=CHECKS,
     keyed_by="PRODUCT_ID",
     history=_history,
+    configured=_configured,
     seed=Seed(
         name="wine_data",
         defaults=SeedOptions(

@@ -6,41 +6,32 @@ kept. Whether the figures agree with each other is a data quality check's busine
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from caves_dagster.shop import Contract, InvalidEvent
-
-# The spellings of RFC 3339 that Snowflake's TRY_TO_TIMESTAMP_TZ reads. Not \d: that is any script's digits.
-# No hour 24, which some versions of Python read.
-_RFC3339 = (
-    r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
-    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])\Z"
+from caves_dagster.contract_types import (
+    Amount,
+    Count,
+    Identifier,
+    Integer,
+    Level,
+    Name,
+    Timestamp,
+    Uuid,
+    moment,
 )
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_TOO_LATE = datetime(2200, 1, 1, tzinfo=UTC)
+from caves_dagster.shop import Contract, InvalidEvent
 
 Category = Literal["Rouge", "Blanc", "Rosé", "Effervescent", "Spiritueux"]
 AdjustmentType = Literal["RESTOCK", "SALE_CORRECTION", "RETURN", "DAMAGE", "COUNT"]
 SalesChannel = Literal["E-com", "Boutique", "Téléphone", "Salon"]
 
-_MAX_INT64 = 2**63 - 1
-Identifier = Annotated[int, Meta(ge=1, le=_MAX_INT64)]
-Integer = Annotated[int, Meta(ge=-_MAX_INT64 - 1, le=_MAX_INT64)]
-Count = Annotated[int, Meta(ge=1, le=_MAX_INT64)]
-Level = Annotated[int, Meta(ge=0, le=_MAX_INT64)]
-Amount = Annotated[float, Meta(ge=0, le=99_999_999.99)]
-"""Fits DECIMAL(10,2); more than two decimals are rounded where it is typed."""
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Litres = Annotated[float, Meta(gt=0, le=99.999)]
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
 City = Annotated[str, Meta(min_length=1, max_length=100)]
 Source = Annotated[str, Meta(max_length=200)]
-Uuid = Annotated[str, Meta(pattern=r"\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")]
-Timestamp = Annotated[str, Meta(pattern=_RFC3339)]
 
 
 class Metadata(msgspec.Struct):
@@ -106,13 +97,13 @@ def row(event: OrderCreated | InventoryAdjusted, value: bytes) -> tuple[Any, ...
     """An event to a row in the order of `CONTRACT.columns`.
 
     Raises:
-        InvalidEvent: it breaks a rule that a type cannot tell (`_check_timestamp`, a movement of nothing).
+        InvalidEvent: it breaks a rule that a type cannot tell (`moment`, a movement of nothing).
     """
     content = event.event_content
     # Here and not in the structs' __post_init__, whose errors name the struct and not the field.
-    _check_timestamp(event.event_metadata.timestamp, "$.event_metadata.timestamp")
+    moment(event.event_metadata.timestamp, "$.event_metadata.timestamp")
     if content.timestamp != event.event_metadata.timestamp:
-        _check_timestamp(content.timestamp, "$.event_content.timestamp")
+        moment(content.timestamp, "$.event_content.timestamp")
     if isinstance(content, AdjustmentContent) and content.quantity_change == 0:
         raise InvalidEvent("CONTRACT", "a movement of 0 moves nothing", "$.event_content.quantity_change")
     sent = _as_sent.decode(value)
@@ -132,16 +123,6 @@ def _extra(sent: dict[str, msgspec.Raw]) -> bytes | None:
     """The fields beside the three that the contract names, as one JSON object."""
     extra = {name: value for name, value in sent.items() if name not in _NAMED}
     return msgspec.json.encode(extra) if extra else None
-
-
-def _check_timestamp(text: str, path: str) -> None:
-    """Refuse what is no date, and moments out of range whatever their offset."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidEvent("CONTRACT", f"{text} is no date: {error}", path) from None
-    if not _EARLIEST <= moment < _TOO_LATE:
-        raise InvalidEvent("CONTRACT", f"{text} is outside the years 1970 to 2199 in UTC", path)
 
 
 CONTRACT = Contract(

@@ -15,7 +15,6 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
-from caves_dagster.errors import SettingsError
 from caves_dagster.shop import SeedOptions
 from caves_dagster.shops.caves.catalogue import PRODUCTS, SALES_CHANNELS
 
@@ -38,26 +37,15 @@ def rows(options: SeedOptions) -> Mapping[str, Iterable[Row]]:
     Raises:
         SettingsError: an option is out of range.
     """
-    _require(options)
+    options.require(
+        days=(1, 3660), customers=(1, 1_000_000), products=(1, len(PRODUCTS)), sales=(0, 100_000_000)
+    )
     history = _History(options)
     return {
         "customers": _customers(options),
         "sales": history.sales(),
         "inventory": history.inventory(),
     }
-
-
-def _require(options: SeedOptions) -> None:
-    limits = {
-        "days": (1, 3660),
-        "customers": (1, 1_000_000),
-        "products": (1, len(PRODUCTS)),
-        "sales": (0, 100_000_000),
-    }
-    for name, (least, most) in limits.items():
-        value = getattr(options, name)
-        if not least <= value <= most:
-            raise SettingsError(f"{name} is {value}.", f"Choose a number from {least:,} to {most:,}.")
 
 
 def _customers(options: SeedOptions) -> Iterator[Row]:
