@@ -71,6 +71,14 @@ def test_status_prints_the_same_for_people(caves: Caves) -> None:
     assert caves.count("RAW_DATA.STREAM_RAW_EVENTS") == 40, "looking changes nothing"
 
 
+def test_a_shop_that_is_not_set_up_hides_no_other(caves: Caves) -> None:
+    done = caves_command(caves, "status", "--json", CAVES_WITHOUT_SHOPS="")
+    assert done.returncode == 1
+    assert [shop["shop"] for shop in json.loads(done.stdout)["shops"]] == ["caves"]
+    assert done.stderr.startswith("error: dropship: ")
+    assert "caves setup" in done.stderr
+
+
 def test_setup_may_be_run_again_and_keeps_every_row_and_stream(caves: Caves) -> None:
     caves.publish(caves.events(25, invalid_rate=0.2))
     ingest(caves)

@@ -39,9 +39,16 @@ GRAPH = {
     "analytics/sales_by_channel": (["production/orders"], "analytics"),
     "analytics/adjustments_by_type": (["production/inventory_history"], "analytics"),
     "analytics/low_stock": (["production/inventory_current"], "analytics"),
+    "seed/dropship": ([], "seed"),
+    "dropship/customers": (["seed/dropship"], "batch"),
+    "dropship/inventory": (["seed/dropship"], "batch"),
+    "kafka/orders_topic": ([], "kafka"),
+    "dropship_raw/orders_events": (["kafka/orders_topic"], "raw"),
+    "dropship/orders": (["dropship_raw/orders_events"], "production"),
 }
+SHOPS = ("caves", "dropship")
 ALERTS = {"run_alerts", "check_alerts"}
-SENSORS = {"caves_kafka_sensor", "caves_stream_sensor", *ALERTS}
+SENSORS = {f"{shop}_{kind}_sensor" for shop in SHOPS for kind in ("kafka", "stream")} | ALERTS
 HEAVY = (
     "dagster_snowflake",
     "dagster_snowflake_pandas",
@@ -95,6 +102,8 @@ def test_raw_orders_and_stock_get_stale(definitions: dg.Definitions) -> None:
         "production/orders": policy,
         "production/inventory_history": policy,
         "production/inventory_current": policy,
+        "dropship_raw/orders_events": policy,
+        "dropship/orders": policy,
     }
 
 
@@ -104,7 +113,7 @@ def test_every_table_shows_its_columns_and_every_column_its_meaning(definitions:
         for key, spec in specs(definitions).items()
         if spec.group_name not in ("kafka", "seed", "analytics")
     }
-    assert len(tables) == 9
+    assert len(tables) == 13
     for key, spec in tables.items():
         schema = spec.metadata["dagster/column_schema"]
         assert schema.columns, key
@@ -129,19 +138,14 @@ def test_every_check_says_what_it_holds_against_what(definitions: dg.Definitions
 
 def test_the_jobs_and_what_the_pipeline_fills(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert names == {
-        "caves_pipeline",
-        "caves_rebuild_production",
-        "caves_replay_dead_letters",
-        "caves_batch",
-        "caves_seed",
-        "caves_validation",
-        "clean_up_runs",
-    }
+    kinds = ("pipeline", "rebuild_production", "replay_dead_letters", "batch", "seed", "validation")
+    assert names == {f"{shop}_{kind}" for shop in SHOPS for kind in kinds} | {"clean_up_runs"}
     pipeline = definitions.resolve_job_def("caves_pipeline")
     filled = {key.to_user_string() for key in pipeline.asset_layer.executable_asset_keys}
     elsewhere = {key for key, (_, group) in GRAPH.items() if group in ("kafka", "seed", "batch")}
-    assert filled == set(GRAPH) - elsewhere
+    assert filled == {key for key in set(GRAPH) - elsewhere if not key.startswith("dropship")}
+    others = definitions.resolve_job_def("dropship_pipeline").asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in others} == {"dropship_raw/orders_events", "dropship/orders"}
     batch = definitions.resolve_job_def("caves_batch").asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in batch} == {
         "batch_data/customers",
@@ -157,20 +161,21 @@ def test_sensors_and_schedules_run_without_being_switched_on(definitions: dg.Def
     assert set(sensors) == SENSORS
     for name, sensor in sensors.items():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-        assert name in ALERTS or [target.name for target in sensor.jobs] == ["caves_pipeline"]
+        assert name in ALERTS or [target.name for target in sensor.jobs] == [f"{name.split('_')[0]}_pipeline"]
         assert sensor.description
     off = {
         schedule.name
         for schedule in repository.schedule_defs
         if schedule.default_status is not dg.DefaultScheduleStatus.RUNNING
     }
-    assert off == {"caves_seed_daily"}
+    assert off == {"caves_seed_daily", "dropship_seed_daily"}
 
 
-def test_a_shop_s_ingestion_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
-    pipeline = definitions.resolve_job_def("caves_pipeline")
+@pytest.mark.parametrize("shop", SHOPS)
+def test_a_shop_s_ingestion_has_a_pool_of_its_own(definitions: dg.Definitions, shop: str) -> None:
+    pipeline = definitions.resolve_job_def(f"{shop}_pipeline")
     pools = {node.name: node.definition.pools for node in pipeline.nodes if node.definition.pools}
-    assert pools == {"caves_raw": {"caves_ingestion"}}
+    assert pools == {f"{shop}_raw": {f"{shop}_ingestion"}}
 
 
 def test_definitions_hold_together(definitions: dg.Definitions) -> None:

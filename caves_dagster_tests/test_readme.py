@@ -16,7 +16,7 @@ _BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
 _CODE = "\n".join(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)) + _BLOCKS)
 PATHS = sorted(set(re.findall(r"^(?:caves_dagster|sql|docs)/[\w./]*$", _CODE, re.MULTILINE)))
 LINKS = sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)))
-_COMMAND = r"^(?:\.venv/bin/)?caves ((?:local |gaps |alerts |dead-letters )?[a-z]+)"
+_COMMAND = r"^(?:\.venv/bin/)?caves ((?:local |gaps |alerts |dead-letters )?[a-z][a-z-]*)"
 COMMANDS = sorted(set(re.findall(_COMMAND, _CODE, re.MULTILINE)))
 TARGETS = sorted(set(re.findall(r"^make ([a-z-]+)", _CODE, re.MULTILINE)))
 # Not what stands behind a schema or an equals sign: tables and values have such names too.

@@ -471,6 +471,32 @@ _TABLES: dict[str, dict[str, str]] = {
         "LAST_MOVEMENT_AT": "TIMESTAMP_NTZ",
     },
 }
+_DROPSHIP = {
+    "DROPSHIP_RAW.ORDERS_EVENTS": {
+        "EVENT_ID": "VARCHAR",
+        "EVENT_TYPE": "VARCHAR",
+        "PAYLOAD": "VARIANT",
+        "CREATED_AT": "TIMESTAMP_NTZ",
+        **_POSITION,
+    },
+    "DROPSHIP.ORDERS": {
+        "ID": "VARCHAR",
+        "PRODUCT_ID": "VARCHAR",
+        "CUSTOMER_ID": "VARCHAR",
+        "QUANTITY": "INTEGER",
+        "UNIT_PRICE": "DECIMAL(10, 2)",
+        "SOLD_AT": "TIMESTAMP_NTZ",
+        "INGESTED_AT": "TIMESTAMP_NTZ",
+    },
+    "DROPSHIP.CUSTOMERS": dict.fromkeys(("ID", "NAME", "EMAIL", "CITY", "COUNTRY"), "VARCHAR"),
+    "DROPSHIP.INVENTORY": {
+        "ID": "VARCHAR",
+        "PRODUCT_NAME": "VARCHAR",
+        "CATEGORY": "VARCHAR",
+        "PRICE": "DECIMAL(10, 2)",
+        "STOCK_QUANTITY": "INTEGER",
+    },
+}
 _VIEWS = {
     "ANALYTICS.DAILY_SALES": ["ORDER_DATE", "ORDER_COUNT", "DAILY_REVENUE", "AVG_ORDER_VALUE"],
     "ANALYTICS.TOP_WINES": [
@@ -506,6 +532,14 @@ def test_the_table_has_the_columns_of_the_specification(table: str) -> None:
     columns = {column.name: column.type for column in described(_caves())[table].columns}
 
     assert {name: columns.get(name) for name in _TABLES[table]} == _TABLES[table]
+
+
+@pytest.mark.parametrize("table", _DROPSHIP)
+def test_the_table_of_dropship_has_the_columns_of_the_specification(table: str) -> None:
+    (shop,) = (one for one in declared_shops() if one.name == "dropship")
+    columns = {column.name: column.type for column in described(shop)[table].columns}
+
+    assert {name: columns.get(name) for name in _DROPSHIP[table]} == _DROPSHIP[table]
 
 
 @pytest.mark.parametrize("view", _VIEWS)

@@ -21,8 +21,9 @@ from caves_dagster.errors import CavesError, DeclarationError
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops.caves import CAVES
+from caves_dagster.shops.dropship import DROPSHIP
 
-BUILT_IN = (CAVES,)
+BUILT_IN = (CAVES, DROPSHIP)
 ENTRY_POINTS = "caves_dagster.shops"
 ATTRIBUTE = "SHOP"
 """What a folder's `__init__.py` calls its shop."""

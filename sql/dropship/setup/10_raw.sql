@@ -1,0 +1,20 @@
+CREATE SCHEMA IF NOT EXISTS DROPSHIP_RAW;
+
+CREATE TABLE IF NOT EXISTS DROPSHIP_RAW.ORDERS_EVENTS (
+    EVENT_ID STRING NOT NULL COMMENT 'Id of the event',
+    EVENT_TYPE STRING NOT NULL COMMENT 'order_created',
+    ORDER_ID STRING NOT NULL COMMENT 'Order the event is about',
+    PAYLOAD VARIANT NOT NULL COMMENT 'The event, whole, unknown fields included',
+    CREATED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'Time of the event, UTC',
+    INGESTION_TIME TIMESTAMP_LTZ NOT NULL COMMENT 'When the message was read from Kafka',
+    KAFKA_TOPIC VARCHAR(249) NOT NULL COMMENT 'Topic the record came from',
+    KAFKA_PARTITION INTEGER NOT NULL COMMENT 'Partition the record came from',
+    KAFKA_OFFSET INTEGER NOT NULL COMMENT 'Offset in the partition',
+    KAFKA_TIMESTAMP TIMESTAMP_LTZ COMMENT 'Timestamp of the record',
+    BATCH_ID VARCHAR(36) NOT NULL COMMENT 'Batch in INGEST_BATCHES that landed it'
+) COMMENT = 'Every valid order event of the topic, as it came';
+
+CREATE STREAM IF NOT EXISTS DROPSHIP_RAW.ORDERS_STREAM
+    ON TABLE DROPSHIP_RAW.ORDERS_EVENTS
+    APPEND_ONLY = TRUE
+    COMMENT = 'Order events not yet merged into DROPSHIP.ORDERS';
