@@ -36,16 +36,16 @@ def schema_rows(table: Table, evidence: Evidence) -> Sequence[Row]:
     expected = described(evidence.shop)[table.full_name].columns
     differences = [_difference(column, found.get(column.name)) for column in expected]
     wrong = [difference for difference in differences if difference]
-    more = sorted(set(found) - {column.name for column in expected})
-    said = ["there is no such table: run `caves setup`"] if not found else wrong
-    said += [f"{name} is not in the DDL" for name in more]
+    if not found:
+        wrong = ["there is no such table: run `caves setup`"]
+    more = [f"{name} is not in the DDL" for name in sorted(set(found) - {column.name for column in expected})]
     return [
         {
             "SUBJECT": table.full_name,
             "CHECKED": len(expected),
             "SEVERITY": "ERROR" if wrong else "WARN",
-            "OFFENDING": len(said),
-            "OFFENDING_KEYS": ", ".join(said),
+            "OFFENDING": len(wrong) + len(more),
+            "OFFENDING_KEYS": ", ".join([*wrong, *more]),
         }
     ]
 
