@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass
 class DemoResult:
-    """What the demo saw. `problems` is empty when every event is accounted for and every check passes."""
+    """What the demo saw. `problems` is empty when every event is accounted for and no check fails."""
 
     seconds: float = 0.0
     shops: list[ShopResult] = field(default_factory=list)
@@ -153,7 +153,7 @@ def _watch(
     result = DemoResult(seconds=time.monotonic() - began)
     show(_progress("taking stock", seen))
     _await_runs(instance)
-    result.shops = [watch.take_stock(timeout_seconds) for watch in watches]
+    result.shops = [watch.take_stock(instance, timeout_seconds) for watch in watches]
     return result
 
 

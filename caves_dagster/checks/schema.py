@@ -25,6 +25,8 @@ _STORED_AS = {
     "STRING": "TEXT",
     "TIMESTAMP": "TIMESTAMP_NTZ",
 }
+_TEXT_LENGTH = 16_777_216
+"""Of text that is declared without one: https://docs.snowflake.com/en/sql-reference/data-types-text"""
 
 
 def schema_rows(table: Table, evidence: Evidence) -> Sequence[Row]:
@@ -65,7 +67,8 @@ def _difference(column: Column, stored: dict[str, Any] | None) -> str:
 def stored_type(declared: str) -> str:
     """A type of the DDL as INFORMATION_SCHEMA describes it."""
     base, bracket, rest = declared.partition("(")
-    return _STORED_AS.get(base, base) + bracket + rest
+    stored = _STORED_AS.get(base, base)
+    return f"TEXT({_TEXT_LENGTH})" if stored == "TEXT" and not bracket else stored + bracket + rest
 
 
 def _type(stored: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from caves_dagster.batch.replay import replay_history
 from caves_dagster.batch.seed_files import write_seed
-from caves_dagster.checks.catalogue import integrity_checks
+from caves_dagster.checks.catalogue import integrity_checks, shop_checks
 from caves_dagster.checks.check import run_check
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import SettingsError
@@ -331,3 +331,8 @@ def test_the_files_are_made_loaded_and_replayed(
         "LEFT JOIN DROPSHIP.INVENTORY AS i ON o.PRODUCT_ID = i.ID WHERE c.ID IS NULL OR i.ID IS NULL"
     )
     assert unknown["N"] == 0
+    found = [
+        run_check(dropship.warehouse, shop, check, instance=instance) for check in shop_checks(settings, shop)
+    ]
+    assert {one.name: one.offending_keys for one in found if one.status == "FAIL"} == {}
+    assert {one.name for one in found if one.status == "WARN"} == {"task_status"}, "no sensor has ticked"
