@@ -27,6 +27,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from caves_dagster.assets.topic import topic_key
 from caves_dagster.checks.assets import run_check_keys
+from caves_dagster.consumer.lease import held_lease
 from caves_dagster.errors import CavesError
 from caves_dagster.freshness import renew
 from caves_dagster.ingest.land import Lander
@@ -100,11 +101,12 @@ def sensors(
             landing_only = bool(verdict.reason or _rebuilding(context.instance, shop))
             renewed = partial(renew, context.instance, shop, settings.freshness)
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
-            result = _one_of_two(_result(verdict.landing_reason, tick), shop, clients, "kafka")
+            held = held_lease(context.instance, shop, "landing", time.time())
+            result = _one_of_two(_held(held, _result(verdict.landing_reason, tick)), shop, clients, "kafka")
             result = _with_checks(result, checks)
             cursor = result.cursor or cursor
             observed += result.asset_events
-            if result.run_requests or time.monotonic() > deadline:
+            if held or result.run_requests or time.monotonic() > deadline:
                 return result._replace(cursor=cursor, asset_events=observed)
             time.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -118,7 +120,8 @@ def sensors(
         latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
         run_id = latest[0].dagster_run.run_id if latest else ""
         tick = partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
-        reason = verdict.reason or _rebuilding(context.instance, shop)
+        held = held_lease(context.instance, shop, "transforming", time.time())
+        reason = held or verdict.reason or _rebuilding(context.instance, shop)
         return _with_checks(_one_of_two(_result(reason, tick), shop, clients, "stream"), checks)
 
     return [kafka_sensor, stream_sensor]
@@ -153,6 +156,14 @@ def _result(reason: str, tick: Callable[[], dg.SensorResult]) -> dg.SensorResult
         return tick()
     except CavesError as error:
         return dg.SensorResult(skip_reason=str(error))
+
+
+def _held(lease: str, result: dg.SensorResult) -> dg.SensorResult:
+    """The result without its runs while a consumer holds the lease; the lag is observed all the same."""
+    if not lease:
+        return result
+    skipped = result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else ""
+    return result._replace(run_requests=[], skip_reason=dg.SkipReason(f"{lease} {skipped or ''}".strip()))
 
 
 def _one_of_two(result: dg.SensorResult, shop: Shop, clients: Clients, sensor: str) -> dg.SensorResult:

@@ -307,6 +307,28 @@ class CheckSettings(_Section):
     """Minutes that a row may wait in a stream, or a sensor may not tick, before `task_status` fails."""
 
 
+class ConsumerSettings(_Section):
+    """The always-on consumer, `caves consume`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_CONSUMER_")
+
+    batch_events: int = Field(100, ge=1, validation_alias=_names("CAVES_CONSUMER_BATCH_EVENTS"))
+    """Events that are enough for a batch. What waits beside them comes along, up to `batch_max_events`."""
+    linger_seconds: float = Field(1.0, gt=0, le=60, validation_alias=_names("CAVES_CONSUMER_LINGER_SECONDS"))
+    """Seconds after which fewer are landed."""
+
+
+class MetricsSettings(_Section):
+    """Where metrics are served, by `caves consume` and `caves metrics`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_METRICS_")
+
+    host: str = Field("127.0.0.1", min_length=1, validation_alias=_names("CAVES_METRICS_HOST"))
+    """Address to listen on; 0.0.0.0 in a container."""
+    port: int = Field(8000, ge=0, le=65535, validation_alias=_names("CAVES_METRICS_PORT"))
+    """Port; 0 serves none."""
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -362,6 +384,10 @@ class Settings(_Section):
     """Folder of the validation reports."""
     report_retention_days: float = Field(30.0, gt=0, validation_alias=_names("CAVES_REPORT_RETENTION_DAYS"))
     """Validation reports older than this are deleted."""
+    consumer: ConsumerSettings = Field(default_factory=ConsumerSettings)
+    """The always-on consumer."""
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    """Where metrics are served."""
 
     _embedded: tuple[str, ...] = PrivateAttr(())
 
@@ -417,6 +443,8 @@ def load_settings(home: Path | None = None) -> Settings:
             freshness=FreshnessSettings(_env_file=file),
             dead_letters=DeadLetterBudget(_env_file=file),
             checks=CheckSettings(_env_file=file),
+            consumer=ConsumerSettings(_env_file=file),
+            metrics=MetricsSettings(_env_file=file),
         )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
@@ -459,6 +487,8 @@ def embedded_settings(home: Path) -> Settings:
         freshness=FreshnessSettings.model_construct(),
         dead_letters=DeadLetterBudget.model_construct(),
         checks=CheckSettings.model_construct(),
+        consumer=ConsumerSettings.model_construct(),
+        metrics=MetricsSettings.model_construct(),
     )
     settings._embedded = ("broker", "warehouse")
     return settings

@@ -49,7 +49,10 @@ hypothesis.settings.load_profile("caves")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the fuzzing tests (`ingest/test_fuzz.py`) can be told."""
+    """What the fuzzing tests (`ingest/test_fuzz.py`) and the consumer's (`consumer/`) can be told."""
+    parser.addoption(
+        "--chaos-seconds", type=float, default=20.0, help="killing consumers (default: %(default)s)"
+    )
     parser.addoption(
         "--fuzz-seed", type=int, default=20_260_301, help="other payloads (default: %(default)s)"
     )

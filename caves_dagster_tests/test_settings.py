@@ -19,9 +19,11 @@ from caves_dagster.settings import (
     PROJECT_ROOT,
     AlertSettings,
     CheckSettings,
+    ConsumerSettings,
     DeadLetterBudget,
     FreshnessSettings,
     KafkaSettings,
+    MetricsSettings,
     Settings,
     SnowflakeSettings,
     embedded_environment,
@@ -37,6 +39,8 @@ SECTIONS: tuple[type[BaseSettings], ...] = (
     FreshnessSettings,
     DeadLetterBudget,
     CheckSettings,
+    ConsumerSettings,
+    MetricsSettings,
     Settings,
 )
 _OURS = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_", "DB_PATH")
@@ -556,7 +560,10 @@ def test_env_example_lists_every_setting_and_no_other() -> None:
 
 
 def test_every_setting_has_a_name_in_the_environment() -> None:
-    sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters", "checks"}
+    sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters", "checks"} | {
+        "consumer",
+        "metrics",
+    }
     for section in SECTIONS:
         assert section.model_fields.keys() - names(section) <= sections
 

@@ -10,11 +10,13 @@ from rich.markup import escape
 
 from caves_dagster.cli import (
     alerts,
+    consume,
     dead_letters,
     demo,
     gaps,
     kafka,
     local,
+    metrics,
     new_shop,
     produce,
     rebuild,
@@ -44,6 +46,8 @@ for command in (
     setup.setup,
     seed.seed,
     produce.produce,
+    consume.consume,
+    metrics.metrics,
     status.status,
     rebuild.rebuild,
     new_shop.new_shop,

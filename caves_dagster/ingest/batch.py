@@ -11,6 +11,7 @@ import base64
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ _MAX_TIMESTAMP_MS = 7_258_118_400_000
 _CLASS_LENGTH = 50
 _REASON_LENGTH = 2000
 _PATH_LENGTH = 1000
+_TYPE = "EVENT_TYPE"
 # Most that is in columns at once, a row group of the file.
 _GROUP_ROWS = 5000
 _GROUP_BYTES = 4 * 2**20
@@ -70,6 +72,10 @@ class Batch:
     batch_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     ingested_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     decode_seconds: float = 0.0
+    upload_seconds: float = 0.0
+    load_seconds: float = 0.0
+    types: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Rows by partition and event type."""
     row_file: Path | None = None
     dead_file: Path | None = None
 
@@ -100,22 +106,28 @@ class Batch:
 
     def partitions(self) -> list[dict[str, Any]]:
         """Per partition, what INGEST_BATCHES.PARTITIONS and the positions say of it."""
-        found = {
+        found: dict[int, dict[str, Any]] = {
             partition: {
                 "partition": partition,
                 "from": moved.start,
                 "to": moved.end,
                 "landed": 0,
                 "dead": 0,
+                "types": {},
+                "classes": {},
                 "last_record_offset": moved.last_record_offset,
                 "last_record_timestamp_ms": moved.last_record_timestamp_ms,
             }
             for partition, moved in sorted(self.read.progress.items())
         }
         for message in self.messages:
-            found[message.partition]["landed"] += 1  # type: ignore[operator]
+            found[message.partition]["landed"] += 1
+        for (partition, name), count in sorted(self.types.items()):
+            found[partition]["types"][name] = count
         for letter in self.dead:
-            found[letter.message.partition]["dead"] += 1  # type: ignore[operator]
+            entry, name = found[letter.message.partition], letter.failure_class
+            entry["dead"] += 1
+            entry["classes"][name] = entry["classes"].get(name, 0) + 1
         return list(found.values())
 
 
@@ -144,11 +156,23 @@ def write(batch: Batch, rows: Iterable[Row], folder: Path) -> None:
     """Write the batch's files, its rows first."""
     stem = f"{batch.batch_id}-{time.time_ns()}"
     path = folder / f"{stem}.parquet"
-    batch.row_file = path if write_rows(batch.contract, rows, batch.ingested_at, path) else None
+    batch.types.clear()
+    written = write_rows(batch.contract, _typed(batch, rows), batch.ingested_at, path)
+    batch.row_file = path if written else None
     batch.dead_file = None
     if batch.dead:
         batch.dead_file = folder / f"{stem}-dead.parquet"
         write_dead_letters(batch.dead, batch.batch_id, batch.ingested_at, batch.dead_file)
+
+
+def _typed(batch: Batch, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows; notes each one's event type, where the contract has a column of that name."""
+    column = next((index for index, name in enumerate(batch.contract.columns) if name == _TYPE), None)
+    for row in rows:
+        name = None if column is None else row[0][column]
+        text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
+        batch.types[row[1].message.partition, text] += 1
+        yield row
 
 
 def write_rows(contract: Contract, rows: Iterable[Row], ingested_at: datetime, path: Path) -> int:

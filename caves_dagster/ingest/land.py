@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from caves_dagster.errors import LandingRefused, PositionsMoved
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from caves_dagster.errors import LandingRefused, PositionsMoved, WriteConflict
 from caves_dagster.ingest.batch import Batch, write
 from caves_dagster.ingest.fence import fenced
 from caves_dagster.ingest.positions import Gap, Position
@@ -44,11 +46,17 @@ class Landing:
 
 
 class Lander:
-    """Lands batches of one shop through one warehouse session."""
+    """Lands batches of one shop through one warehouse session.
 
-    def __init__(self, warehouse: Warehouse, shop: Shop) -> None:
+    Args:
+        fence_seconds: how long a batch goes on asking for the fence while another writer has it. Snowflake
+            waits by itself (LOCK_TIMEOUT), the local server does not.
+    """
+
+    def __init__(self, warehouse: Warehouse, shop: Shop, fence_seconds: float = 0.0) -> None:
         self._warehouse = warehouse
         self._shop = shop
+        self._fence_seconds = fence_seconds
         self.stage = Stage(warehouse, shop)
 
     def positions(self, topic: str) -> list[Position]:
@@ -93,13 +101,19 @@ class Lander:
         began = time.monotonic()
         with self.stage.holding(batch.row_file, batch.dead_file) as (row_file, dead_file):
             uploaded = time.monotonic()
-            with fenced(self._warehouse, self._shop):
-                self._require_positions(landing)
-                if row_file is not None:
-                    self.stage.copy_rows(row_file, len(batch.messages))
-                if dead_file is not None:
-                    self.stage.copy_dead_letters(dead_file, len(batch.dead))
-                self._record(batch, landing, uploaded - began, uploaded)
+            for attempt in Retrying(
+                retry=retry_if_exception_type(WriteConflict),
+                wait=wait_random_exponential(multiplier=0.02, max=0.5),
+                stop=stop_after_delay(self._fence_seconds),
+                reraise=True,
+            ):
+                with attempt, fenced(self._warehouse, self._shop):
+                    self._require_positions(landing)
+                    if row_file is not None:
+                        self.stage.copy_rows(row_file, len(batch.messages))
+                    if dead_file is not None:
+                        self.stage.copy_dead_letters(dead_file, len(batch.dead))
+                    self._record(batch, landing, uploaded - began, uploaded)
 
     def _require_positions(self, landing: Landing) -> None:
         """The stored positions are those that the batch begins at: read after the fence was taken."""
@@ -153,6 +167,7 @@ class Lander:
             self._warehouse.execute(self._sql("ingest/write_gaps.sql"), names | {"gaps": json.dumps(gaps)})
         positions = names | {"partitions": json.dumps(partitions)}
         self._warehouse.execute(self._sql("ingest/write_positions.sql"), positions)
+        batch.upload_seconds, batch.load_seconds = upload_seconds, time.monotonic() - began
         self._warehouse.execute(
             self._sql("ingest/write_batch.sql"),
             positions
@@ -166,8 +181,8 @@ class Lander:
                 "bytes": batch.read.bytes,
                 "read_seconds": round(batch.read.seconds, 4),
                 "decode_seconds": round(batch.decode_seconds, 4),
-                "upload_seconds": round(upload_seconds, 4),
-                "load_seconds": round(time.monotonic() - began, 4),
+                "upload_seconds": round(batch.upload_seconds, 4),
+                "load_seconds": round(batch.load_seconds, 4),
             },
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from caves_dagster.ingest.positions import Plan
 from caves_dagster.kafka.client import KafkaClient
 
 # One call into librdkafka hands over at most this many messages (its own limit is a million).
-_CALL = 10_000
+LARGEST_CALL = 10_000
 _FIRST_CALL = 10
 _WAIT_SECONDS = 0.1
 
@@ -57,6 +57,17 @@ class Read:
     bytes: int = 0
     seconds: float = 0.0
 
+    @property
+    def moves(self) -> bool:
+        """Whether it moves any partition, over records or over offsets without one."""
+        return any(moved.end > moved.start for moved in self.progress.values())
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget what was read of some partitions."""
+        self.messages = [message for message in self.messages if message.partition not in partitions]
+        self.bytes = sum(message.size for message in self.messages)
+        self.progress = {p: moved for p, moved in self.progress.items() if p not in partitions}
+
 
 def read_batches(client: KafkaClient, plan: Plan, max_events: int, max_bytes: int) -> Iterator[Read]:
     """Yield batches until every partition has reached its goal; the first has the plan's news even if empty.
@@ -69,7 +80,7 @@ def read_batches(client: KafkaClient, plan: Plan, max_events: int, max_bytes: in
         PositionsMoved: the broker deleted records between the plan and the read.
     """
     position = dict(plan.start)
-    first = _opening(plan)
+    first = opening(plan)
     pending = plan.pending
     if not pending:
         if plan.gaps:
@@ -99,7 +110,7 @@ def read_batches(client: KafkaClient, plan: Plan, max_events: int, max_bytes: in
         consumer.close()
 
 
-def _opening(plan: Plan) -> Read:
+def opening(plan: Plan) -> Read:
     """The first batch: it also writes the position of partitions never seen and of those with a gap."""
     moved = {gap.partition for gap in plan.gaps}
     new = {partition for partition, offset in plan.expected.items() if offset is None}
@@ -125,7 +136,7 @@ def _fill(
     while pending and len(batch.messages) < max_events and batch.bytes < max_bytes:
         remaining = sum(plan.goal[p] - position[p] for p in pending)
         room = max_events - len(batch.messages)
-        call = min(remaining, room, _CALL, _fitting(batch, max_bytes))
+        call = min(remaining, room, LARGEST_CALL, fitting(batch, max_bytes))
         received = consumer.consume(max(1, call), 0) or consumer.consume(1, _WAIT_SECONDS)
         if not received:
             if time.monotonic() > deadline:
@@ -136,7 +147,7 @@ def _fill(
                 )
             continue
         deadline = time.monotonic() + patience
-        _take(received, plan.state.topic, plan.goal, position, pending, batch)
+        take(received, plan.state.topic, plan.goal, position, pending, batch)
         done = [p for p in position if p in pending and position[p] >= plan.goal[p]]
         for partition in done:
             del pending[partition]
@@ -144,14 +155,14 @@ def _fill(
             consumer.incremental_unassign([TopicPartition(plan.state.topic, p) for p in done])
 
 
-def _fitting(batch: Read, max_bytes: int) -> int:
+def fitting(batch: Read, max_bytes: int) -> int:
     """How many messages of the size seen so far still fit; a few, to see it, in an empty batch."""
     if not batch.bytes:
         return _FIRST_CALL
     return 1 + (max_bytes - batch.bytes) * len(batch.messages) // batch.bytes
 
 
-def _take(
+def take(
     received: Sequence[Any],
     topic: str,
     goal: Mapping[int, int],
@@ -159,7 +170,11 @@ def _take(
     pending: Mapping[int, int],
     batch: Read,
 ) -> None:
-    """Account for messages and end-of-partition events."""
+    """Account for messages and end-of-partition events, as far as partitions are pending.
+
+    Raises:
+        KafkaException: one of them is an error.
+    """
     for message in received:
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -181,8 +196,10 @@ def _take(
             progress.last_record_offset = offset
             progress.last_record_timestamp_ms = known
             position[partition] = progress.end = offset + 1
-        elif offset >= goal[partition]:
-            position[partition] = progress.end = goal[partition]
+        else:
+            # What lies before the end, or before a record past the goal, has been handed over.
+            end = max(position[partition], min(offset, goal[partition]))
+            position[partition] = progress.end = end
 
 
 # Not `message.headers()`: where a header's name is not UTF-8, confluent_kafka returns a list with a hole in

@@ -2,7 +2,8 @@
 
     inspect the topic → plan → read → decode → land
 
-in `positions.py`, `reader.py`, `batch.py` and `land.py`.
+by the steps of `steps.py`, which the consumer goes too, and in `positions.py`, `reader.py`, `batch.py` and
+`land.py`.
 
 The next batch is read and decoded while the last one is being landed.
 """
@@ -13,58 +14,28 @@ import logging
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from caves_dagster.errors import CavesError, KafkaUnreachable, PositionsMoved, RetryableError
-from caves_dagster.ingest.batch import Batch, build
-from caves_dagster.ingest.land import Lander, Landing
+from caves_dagster.errors import KafkaUnreachable, PositionsMoved, RetryableError
+from caves_dagster.ingest.batch import Batch
+from caves_dagster.ingest.land import Landing
 from caves_dagster.ingest.memory import return_large_blocks
-from caves_dagster.ingest.positions import Gap, Plan, make_plan, to_verify
+from caves_dagster.ingest.positions import Plan
 from caves_dagster.ingest.reader import Read, read_batches
+from caves_dagster.ingest.report import IngestReport
+from caves_dagster.ingest.steps import IngestSteps
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class IngestReport:
-    """What one ingestion did.
-
-    Attributes:
-        lag_before, lag_after: offsets between position and end, before the first batch and after the last
-            one (against the end as it was at the start).
-        dead_by_class: dead letters by failure class.
-    """
-
-    topic: str
-    landed: int = 0
-    dead: int = 0
-    skipped: int = 0
-    batches: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    lag_before: int = 0
-    lag_after: int = 0
-    gaps: list[Gap] = field(default_factory=list)
-    dead_by_class: Counter[str] = field(default_factory=Counter)
-    positions: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def events_per_second(self) -> float:
-        """Messages consumed per second, start-up of the consumer included."""
-        return (self.landed + self.dead) / self.seconds if self.seconds else 0.0
 
 
 class Ingestion:
@@ -91,11 +62,10 @@ class Ingestion:
         self._settings = settings
         self._shop = shop
         self._kafka = kafka
-        self._lander = Lander(warehouse, shop)
+        self._steps = IngestSteps(settings, shop, kafka, warehouse)
         self._run_id = run_id
         self._on_batch = on_batch
         self._progressed = time.monotonic()
-        self._unanswered: Batch | None = None
 
     def run(self, patience_seconds: float = 120.0) -> IngestReport:
         """Land everything up to the topic's present end.
@@ -118,37 +88,17 @@ class Ingestion:
             reraise=True,
         ):
             with attempt:
-                plan = self.plan()
+                plan = self._steps.plan()
                 self._settle(report, began)
                 if not report.batches:
                     report.lag_before = plan.lag
                 self._carry_out(plan, report, began)
         report.seconds = time.monotonic() - began
-        self._sweep()
+        self._steps.sweep()
         self._commit_group(report)
         return report
 
-    def plan(self) -> Plan:
-        """Inspect the topic and plan from the stored positions."""
-        state = self._kafka.inspect(self._shop.topic)
-        stored = self._lander.positions(self._shop.topic)
-        suspects = to_verify(state, stored)
-        offsets = {
-            p: row.last_record_offset for p, row in suspects.items() if row.last_record_offset is not None
-        }
-        found = self._kafka.record_timestamps(self._shop.topic, offsets)
-        recreated = any(
-            timestamp is not None and timestamp != suspects[partition].last_record_timestamp_ms
-            for partition, timestamp in found.items()
-        )
-        return make_plan(state, stored, recreated)
-
     def _carry_out(self, plan: Plan, report: IngestReport, began: float) -> None:
-        for reason, gaps_of in groupby(sorted(plan.gaps, key=_reason), key=_reason):
-            ranges = ", ".join(
-                f"{gap.partition}: {gap.offset_from} to {gap.offset_to or '?'}" for gap in gaps_of
-            )
-            log.warning("Gaps in %s (%s), by partition: %s.", plan.state.topic, reason, ranges)
         expected = dict(plan.expected)
         gaps = plan.gaps
         with (
@@ -165,7 +115,7 @@ class Ingestion:
                         # Else it would be in memory while the next one but one is read.
                         del landed
                     landing = Landing(plan.state, dict(expected), gaps, self._run_id)
-                    under_way = landing_thread.submit(self._land, batch, landing)
+                    under_way = landing_thread.submit(self._steps.land, batch, landing)
                     expected |= {partition: moved.end for partition, moved in batch.read.progress.items()}
                     gaps = ()
             finally:
@@ -181,45 +131,19 @@ class Ingestion:
             self._kafka, plan, self._settings.batch_max_events, self._settings.batch_max_bytes
         )
         for read in reads:
-            self._require_same_topic(plan)
-            yield build(read, self._shop.contract, self._settings.max_event_bytes, folder)
-
-    def _require_same_topic(self, plan: Plan) -> None:
-        """What was read so far came from the planned topic, as that was still there afterwards.
-
-        A consumer that stands inside the log of another topic under the same name reads on there without a
-        word; those records would land under offsets of the old topic, and once more under their own.
-        """
-        topic = plan.state.topic
-        if plan.state.topic_id and self._kafka.topic_id(topic) != plan.state.topic_id:
-            raise PositionsMoved(
-                f"Another topic took the name {topic!r} while it was read.",
-                "Ingestion plans again and records the gap.",
-            )
-
-    def _land(self, batch: Batch, landing: Landing) -> Batch:
-        self._unanswered = batch
-        self._lander.land(batch, landing)
-        self._unanswered = None
-        return batch
+            yield self._steps.decode(read, plan.state, folder)
 
     def _settle(self, report: IngestReport, began: float) -> None:
         """Count the batch whose COMMIT took place although its answer was lost."""
-        batch = self._unanswered
-        if batch is not None and self._lander.has_landed(batch.batch_id):
+        batch = self._steps.settle()
+        if batch is not None:
             self._done(batch, report, began)
-        self._unanswered = None
 
     def _done(self, batch: Batch, report: IngestReport, began: float) -> None:
         self._progressed = time.monotonic()
-        report.landed += len(batch.messages)
-        report.dead += len(batch.dead)
-        report.skipped += batch.skipped
-        report.bytes += batch.read.bytes
-        report.batches += 1
+        report.count(batch)
         report.seconds = time.monotonic() - began
         report.lag_after = max(0, report.lag_before - report.landed - report.dead - report.skipped)
-        report.dead_by_class.update(letter.failure_class for letter in batch.dead)
         log.info(
             "Landed %d rows and %d dead letters of %s in batch %s (%.0f events/s so far, lag %d).",
             len(batch.messages),
@@ -230,13 +154,6 @@ class Ingestion:
             report.lag_after,
         )
         self._on_batch(report)
-
-    def _sweep(self) -> None:
-        """Tidy the stage; what has landed has landed, whatever becomes of that."""
-        try:
-            self._lander.stage.sweep()
-        except CavesError as error:
-            log.warning("Sweeping the stage failed: %s", error)
 
     def _commit_group(self, report: IngestReport) -> None:
         """Commit to a consumer group, for lag tools only: nothing reads it back."""
@@ -265,10 +182,6 @@ def _quick_switching() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _reason(gap: Gap) -> str:
-    return gap.reason.value
 
 
 def _worth_trying_again(error: BaseException) -> bool:

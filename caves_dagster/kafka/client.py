@@ -92,6 +92,26 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     return config
 
 
+def reader_config(kafka: KafkaSettings, group_id: str) -> dict[str, Any]:
+    """librdkafka's configuration for whoever reads events: no commits, no silent jump to the end."""
+    return client_config(kafka) | {
+        "group.id": group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        # Memory: what waits here, and one answer of the broker, which compression may make ten times
+        # as large once it is unpacked. A larger message comes all the same.
+        "queued.max.messages.kbytes": 4 * 1024,
+        "fetch.max.bytes": 2**20,
+        # A partition that found the queue full would wait a second before it fetches again: seen to
+        # take 43 s for 600,000 events instead of 3.
+        "fetch.queue.backoff.ms": 20,
+        "fetch.wait.max.ms": 100,
+    }
+
+
 class KafkaClient:
     """A broker's clients, made when first needed.
 
@@ -112,14 +132,20 @@ class KafkaClient:
         """
         return self._ask(topic, lambda admin: self._inspect(admin, topic))
 
-    def topic_id(self, topic: str) -> str:
-        """The id of the topic that has this name now; "" where the broker has none.
+    def identity(self, topic: str) -> tuple[str, str]:
+        """The ids of the cluster that answers now and of the topic that has this name; "" where it has none.
 
         Raises:
             KafkaUnreachable: no broker answers within `timeout_seconds`.
             TopicNotFound: the broker has no such topic.
         """
-        return self._ask(topic, lambda admin: _topic_id(self._describe(admin, topic).topic_id))
+
+        def ask(admin: AdminClient) -> tuple[str, str]:
+            cluster = admin.describe_cluster(request_timeout=self.settings.timeout_seconds)
+            described = self._describe(admin, topic)
+            return str(cluster.result().cluster_id or ""), _topic_id(described.topic_id)
+
+        return self._ask(topic, ask)
 
     def _ask(self, topic: str, question: Callable[[AdminClient], T]) -> T:
         """Ask again while a partition has no leader: a topic just made, a broker that takes over."""
@@ -188,25 +214,7 @@ class KafkaClient:
 
     def reader(self, topic: str, start: Mapping[int, int], group_id: str = "caves-reader") -> Consumer:
         """A consumer assigned to `start`: no group protocol, no commits, no silent jump to the end."""
-        consumer = Consumer(
-            client_config(self.settings)
-            | {
-                "group.id": group_id,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                # Memory: what waits here, and one answer of the broker, which compression may make ten times
-                # as large once it is unpacked. A larger message comes all the same.
-                "queued.max.messages.kbytes": 4 * 1024,
-                "fetch.max.bytes": 2**20,
-                # A partition that found the queue full would wait a second before it fetches again: seen to
-                # take 43 s for 600,000 events instead of 3.
-                "fetch.queue.backoff.ms": 20,
-                "fetch.wait.max.ms": 100,
-            }
-        )
+        consumer = Consumer(reader_config(self.settings, group_id))
         consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
         return consumer
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from caves_dagster.checks.catalogue import integrity_checks
 from caves_dagster.checks.check import Outcome, run_check
-from caves_dagster.ingest.run import Ingestion, IngestReport
+from caves_dagster.ingest.positions import Plan
+from caves_dagster.ingest.report import IngestReport
+from caves_dagster.ingest.run import Ingestion
+from caves_dagster.ingest.steps import IngestSteps
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.shop import Message
 from caves_dagster.warehouse.connection import Row, Warehouse
@@ -25,6 +28,11 @@ def ingestion(
     settings = caves.settings.model_copy(update=limits)
     session = caves.warehouse if warehouse is None else warehouse
     return Ingestion(settings, caves.shop, KafkaClient(settings.kafka), session, run_id)
+
+
+def plan(caves: Caves, warehouse: Warehouse | None = None) -> Plan:
+    """What an ingestion that began now would read, seen through a session."""
+    return IngestSteps(caves.settings, caves.shop, caves.kafka, warehouse or caves.warehouse).plan()
 
 
 def ingest(caves: Caves, **limits: Any) -> IngestReport:

@@ -43,6 +43,7 @@ from caves_dagster_tests.ingest.accounting import (
     ingest,
     ingestion,
     landed_ids,
+    plan,
     require_exactly_once,
 )
 
@@ -54,10 +55,10 @@ BATCHES = "RAW_DATA.INGEST_BATCHES"
 
 def read_one(caves: Caves, session: Warehouse, folder: Path) -> tuple[Batch, Landing]:
     """All that the topic holds as one batch, and what it has to agree with, seen through `session`."""
-    plan = ingestion(caves, warehouse=session).plan()
-    (read,) = read_batches(caves.kafka, plan, 10_000, 2**20)
+    planned = plan(caves, session)
+    (read,) = read_batches(caves.kafka, planned, 10_000, 2**20)
     batch = build(read, caves.shop.contract, caves.settings.max_event_bytes, folder)
-    return batch, Landing(plan.state, dict(plan.expected), plan.gaps, "test")
+    return batch, Landing(planned.state, dict(planned.expected), planned.gaps, "test")
 
 
 # --- the fence

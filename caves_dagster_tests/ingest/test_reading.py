@@ -9,12 +9,11 @@ import pytest
 from confluent_kafka import Producer
 
 from caves_dagster.errors import PositionsMoved
-from caves_dagster.ingest.positions import Plan
 from caves_dagster.ingest.reader import Read, read_batches
 from caves_dagster.kafka.client import client_config
 from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.ingest.accounting import ingestion
+from caves_dagster_tests.ingest.accounting import plan
 
 pytestmark = on_both_brokers
 
@@ -29,11 +28,6 @@ def send(caves: Caves, count: int, partition: int = 0, size: int = 0) -> None:
         value = f"{partition}:{number}".encode().ljust(size)
         producer.produce(caves.shop.topic, value, partition=partition)
     assert producer.flush(30) == 0
-
-
-def plan(caves: Caves) -> Plan:
-    """From the first offset to the end of now."""
-    return ingestion(caves).plan()
 
 
 def read(caves: Caves, max_events: int = 10_000, max_bytes: int = 64 * MIB) -> list[Read]:

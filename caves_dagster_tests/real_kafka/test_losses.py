@@ -8,7 +8,8 @@ import pytest
 
 from caves_dagster.errors import TopicNotFound
 from caves_dagster.ingest.positions import GapReason
-from caves_dagster.ingest.run import Ingestion, IngestReport
+from caves_dagster.ingest.report import IngestReport
+from caves_dagster.ingest.run import Ingestion
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import (

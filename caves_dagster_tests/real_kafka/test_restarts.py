@@ -11,7 +11,8 @@ from contextlib import suppress
 import pytest
 
 from caves_dagster.errors import KafkaUnreachable
-from caves_dagster.ingest.run import Ingestion, IngestReport
+from caves_dagster.ingest.report import IngestReport
+from caves_dagster.ingest.run import Ingestion
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import ApacheKafka
 from caves_dagster_tests.conftest import Caves

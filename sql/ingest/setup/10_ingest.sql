@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS {{ raw.schema }}.INGEST_BATCHES (
     DEAD INTEGER NOT NULL COMMENT 'Rows in DEAD_LETTER_EVENTS',
     SKIPPED INTEGER NOT NULL COMMENT 'Offsets without a message: control records, aborted or compacted ones',
     BYTES INTEGER NOT NULL COMMENT 'Bytes of keys and values',
-    PARTITIONS VARIANT NOT NULL COMMENT 'Array of {partition, from, to, landed, dead}; to is exclusive',
+    PARTITIONS VARIANT NOT NULL COMMENT 'Array of {partition, from, to, landed, dead, types, classes}; to is exclusive',
     READ_SECONDS FLOAT COMMENT 'Waiting for and reading messages',
     DECODE_SECONDS FLOAT COMMENT 'Decoding, validating and writing the files',
     UPLOAD_SECONDS FLOAT COMMENT 'PUT to the stage',

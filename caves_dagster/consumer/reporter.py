@@ -1,0 +1,117 @@
+"""What Dagster is told of the consumer: its lease, and its work as materialisations of the same assets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import dagster as dg
+
+from caves_dagster.consumer.lease import RENEW_SECONDS, Work, renew_lease
+from caves_dagster.ingest.batch import Batch
+from caves_dagster.shop import Shop
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 30.0
+"""At most one materialisation an asset in this time, and one more when the consumer ends."""
+
+
+class Reporter:
+    """Tells Dagster from a thread of its own: neither landing nor transforming waits for its storage.
+
+    Args:
+        home: DAGSTER_HOME, with a dagster.yaml.
+        transforms: whether this consumer does the transformations too.
+        is_alive: whether the consumer's loop goes round; the lease of one that hangs is not renewed.
+    """
+
+    def __init__(self, home: Path, shop: Shop, transforms: bool, is_alive: Callable[[], bool]) -> None:
+        self._home = home
+        self._shop = shop
+        self._works: tuple[Work, ...] = ("landing", "transforming") if transforms else ("landing",)
+        self._is_alive = is_alive
+        self._lock = Lock()
+        self._landed: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
+        self._reported_at = time.monotonic()
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="dagster", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def landed(self, batch: Batch) -> None:
+        """A batch was committed."""
+        with self._lock:
+            self._landed.update(
+                events_landed=len(batch.messages),
+                dead_letters=len(batch.dead),
+                offsets_skipped=batch.skipped,
+                batches=1,
+                bytes=batch.read.bytes,
+            )
+
+    def transformed(self, changed: Mapping[str, int]) -> None:
+        """A pass of the transformations was committed: rows changed by table."""
+        with self._lock:
+            self._changed.update(changed)
+
+    def stop(self, seconds: float) -> None:
+        """Tell what is left, and end."""
+        self._stop.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        with dg.DagsterInstance.from_config(str(self._home)) as instance:
+            while True:
+                stopping = self._stop.is_set()
+                try:
+                    self._tell(instance, stopping)
+                except Exception as error:  # noqa: BLE001 - whatever storage raises, the next time may succeed
+                    log.warning("Telling Dagster failed: %s", error)
+                if stopping:
+                    return
+                self._stop.wait(RENEW_SECONDS)
+
+    def _tell(self, instance: dg.DagsterInstance, stopping: bool) -> None:
+        if self._is_alive() and not stopping:
+            renew_lease(instance, self._shop, self._works, time.time())
+        seconds = time.monotonic() - self._reported_at
+        if not stopping and seconds < REPORT_SECONDS:
+            return
+        with self._lock:
+            landed, self._landed = self._landed, Counter()
+            changed, self._changed = self._changed, Counter()
+        for materialisation in materialisations(self._shop, landed, changed, seconds):
+            instance.report_runless_asset_event(materialisation)
+            self._reported_at = time.monotonic()
+
+
+def materialisations(
+    shop: Shop, landed: Mapping[str, int], changed: Mapping[str, int], seconds: float
+) -> list[dg.AssetMaterialization]:
+    """What to report of `seconds` of work, upstream first: RAW, the tables behind it, the views over them.
+
+    Args:
+        landed: figures of what was landed; empty where nothing was.
+        changed: rows changed by table, of every table that was written, by none too; empty where none was.
+    """
+    common: dict[str, Any] = {"consumer": True, "seconds": round(seconds, 1)}
+    found = []
+    if landed:
+        found.append((shop.raw, dict(landed)))
+    if any(changed.values()):
+        tables = [table for table in shop.tables if table.full_name in changed]
+        found += [(table, {"rows_changed": changed[table.full_name]}) for table in tables]
+        found += [(view, {}) for view in shop.views]
+    return [
+        dg.AssetMaterialization(table.key, description="Reported by the consumer.", metadata=figures | common)
+        for table, figures in found
+    ]

@@ -1,0 +1,75 @@
+"""The consumer whole: its loop in the main thread, and what goes on beside it in threads of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from threading import Event
+
+from caves_dagster.consumer.consume import Consumption
+from caves_dagster.consumer.reporter import Reporter
+from caves_dagster.consumer.transform import Transformer
+from caves_dagster.consumer.watch import Watch
+from caves_dagster.ingest.batch import Batch
+from caves_dagster.monitoring.metrics import BatchFigures, Metrics
+from caves_dagster.monitoring.server import serving
+from caves_dagster.settings import Settings
+from caves_dagster.shop import Shop
+from caves_dagster.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+_LAST_PASS_SECONDS = 4.0
+_LAST_WORD_SECONDS = 1.0
+
+
+def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, stop: Event) -> None:
+    """Consume until told to stop.
+
+    Raises:
+        CavesError: something that trying again does not help.
+    """
+    with ExitStack() as stack:
+        warehouse = stack.enter_context(Warehouse(settings.snowflake))
+        consumption = Consumption(settings, shop, warehouse)
+        metrics = Metrics()
+        if metrics_port:
+            watch = Watch(settings, shop, consumption, metrics)
+            host, problems = settings.metrics.host, (watch.unhealthy, watch.unready)
+            stack.enter_context(serving(metrics.registry, host, metrics_port, *problems))
+            watch.start()
+            stack.callback(watch.stop)
+        reporter = _reporter(settings, shop, transforms, consumption)
+        if reporter:
+            reporter.start()
+            stack.callback(reporter.stop, _LAST_WORD_SECONDS)
+
+        def transformed(changed: Mapping[str, int]) -> None:
+            if reporter:
+                reporter.transformed(changed)
+
+        transformer = Transformer(settings, shop, transformed) if transforms else None
+        if transformer:
+            transformer.start()
+            stack.callback(transformer.stop, _LAST_PASS_SECONDS)
+
+        def landed(batch: Batch) -> None:
+            metrics.count(BatchFigures.of(batch, shop.topic))
+            if reporter:
+                reporter.landed(batch)
+            if transformer and batch.messages:
+                transformer.wake()
+
+        log.info("Consuming %s%s.", shop.topic, " up to PRODUCTION" if transforms else "")
+        consumption.run(stop, landed)
+    log.info("Ended.")
+
+
+def _reporter(settings: Settings, shop: Shop, transforms: bool, consumption: Consumption) -> Reporter | None:
+    """Who tells Dagster, where there is a Dagster to be told."""
+    home = settings.dagster_home or settings.home / "dagster"
+    if not (home / "dagster.yaml").is_file():
+        log.info("No dagster.yaml in %s: nothing is told to Dagster.", home)
+        return None
+    return Reporter(home, shop, transforms, consumption.is_alive)

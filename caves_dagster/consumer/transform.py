@@ -1,0 +1,84 @@
+"""The transformations behind the consumer, in a thread and a session of their own.
+
+What fails or waits behind landing (a rebuild, say) never slows it: batches land on, their rows wait in the
+stream, and the next pass takes them all.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+
+from caves_dagster.assets.transformation import transform
+from caves_dagster.errors import CavesError
+from caves_dagster.settings import Settings
+from caves_dagster.shop import Shop
+from caves_dagster.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+_LONGEST_BACK_OFF = 60.0
+
+
+class Transformer:
+    """Takes what has landed to PRODUCTION, pass by pass, whenever it is told that something has.
+
+    Args:
+        on_pass: called after each pass with the rows changed by table.
+    """
+
+    def __init__(self, settings: Settings, shop: Shop, on_pass: Callable[[Mapping[str, int]], None]) -> None:
+        self._settings = settings
+        self._shop = shop
+        self._on_pass = on_pass
+        # What landed before this began, or was left by one that failed, is taken at once.
+        self._wanted, self._stop = Event(), Event()
+        self._wanted.set()
+        self._thread = Thread(target=self._run, name="transformations", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has landed."""
+        self._wanted.set()
+
+    def stop(self, seconds: float) -> None:
+        """Take what has landed, and end; whatever does not pass in time waits in the streams."""
+        self._stop.set()
+        self._wanted.set()
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            log.warning(
+                "The transformations did not end within %.0f s: what is left waits in the streams.", seconds
+            )
+
+    def _run(self) -> None:
+        failures = 0
+        with Warehouse(self._settings.snowflake) as warehouse:
+            while True:
+                self._wanted.wait()
+                last = self._stop.is_set()
+                self._wanted.clear()
+                try:
+                    self._pass(warehouse)
+                    failures = 0
+                except CavesError as error:
+                    failures += 1
+                    self._wanted.set()
+                    pause = min(2.0 ** (failures - 1), _LONGEST_BACK_OFF)
+                    log.error("A transformation failed; tried again in %.0f s: %s", pause, error)
+                    self._stop.wait(pause)
+                if last:
+                    return
+
+    def _pass(self, warehouse: Warehouse) -> None:
+        began = time.monotonic()
+        changed: dict[str, int] = {}
+        for step in self._shop.transformations:
+            changed |= transform(warehouse, self._shop, step)
+        log.debug("A pass changed %s in %.2f s.", changed, time.monotonic() - began)
+        self._on_pass(changed)

@@ -1,0 +1,1 @@
+"""What Prometheus reads: the metrics, where they are served, and what they are derived from."""

@@ -1,0 +1,139 @@
+"""What Dagster knows of a consumer: its lease, at which the sensors stand back, and its work."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caves_dagster.consumer.lease import LEASE_SECONDS, Work, held_lease, renew_lease
+from caves_dagster.consumer.reporter import Reporter, materialisations
+from caves_dagster.definitions import build_definitions
+from caves_dagster.local.dagster_services import dagster_home
+from caves_dagster_tests.brokers import until
+from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.consumer.processes import consuming
+
+RAW = dg.AssetKey(["raw_data", "raw_events_stream"])
+ORDERS = dg.AssetKey(["production", "orders"])
+DAILY = dg.AssetKey(["analytics", "daily_sales"])
+
+
+def tick(caves: Caves, instance: dg.DagsterInstance, name: str) -> tuple[int, str]:
+    """Runs that a sensor asks for, and why it asks for none."""
+    definitions = build_definitions(caves.settings.model_copy(update={"sensor_interval_seconds": 1}))
+    sensor = definitions.resolve_sensor_def(f"caves_{name}_sensor")
+    data = sensor.evaluate_tick(
+        dg.build_sensor_context(instance=instance, sensor_name=sensor.name, definitions=definitions)
+    )
+    return len(data.run_requests or []), data.skip_message or ""
+
+
+# --- the lease
+
+
+def test_a_lease_runs_out(caves: Caves, instance: dg.DagsterInstance) -> None:
+    assert held_lease(instance, caves.shop, "landing", 1000.0) == ""
+    renew_lease(instance, caves.shop, ["landing"], 1000.0)
+    assert "renewed 14 s ago" in held_lease(instance, caves.shop, "landing", 1014.2)
+    assert held_lease(instance, caves.shop, "landing", 1000.0 + LEASE_SECONDS) == ""
+    assert held_lease(instance, caves.shop, "transforming", 1000.0) == ""
+
+
+def test_the_kafka_sensor_launches_nothing_while_a_consumer_lands(
+    caves: Caves, instance: dg.DagsterInstance
+) -> None:
+    caves.publish(caves.events(10))
+    renew_lease(instance, caves.shop, ["landing"], time.time())
+    runs, reason = tick(caves, instance, "kafka")
+    assert runs == 0
+    assert "The consumer is landing (its lease was renewed" in reason
+    renew_lease(instance, caves.shop, ["landing"], time.time() - LEASE_SECONDS)
+    assert tick(caves, instance, "kafka") == (1, "")
+
+
+def test_the_lag_is_observed_all_the_same(caves: Caves, instance: dg.DagsterInstance) -> None:
+    caves.publish(caves.events(10))
+    renew_lease(instance, caves.shop, ["landing"], time.time())
+    definitions = build_definitions(caves.settings)
+    sensor = definitions.resolve_sensor_def("caves_kafka_sensor")
+    context = dg.build_sensor_context(instance=instance, sensor_name=sensor.name, definitions=definitions)
+    (observation,) = sensor.evaluate_tick(context).asset_events
+    assert observation.metadata["lag"].value == 10
+
+
+@pytest.mark.parametrize(("work", "skips"), [("transforming", True), ("landing", False)])
+def test_the_stream_sensor_stands_back_only_for_one_that_transforms(
+    caves: Caves, instance: dg.DagsterInstance, tmp_path: Path, work: Work, skips: bool
+) -> None:
+    caves.publish(caves.events(10))
+    with consuming(caves, tmp_path / "log"):
+        until(lambda: caves.count("RAW_DATA.RAW_EVENTS_STREAM") == 10, "the events have landed")
+    renew_lease(instance, caves.shop, [work], time.time())
+    runs, reason = tick(caves, instance, "stream")
+    assert (runs == 0) is skips
+    assert ("The consumer is transforming" in reason) is skips
+
+
+# --- its work
+
+
+def reported(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[dg.AssetMaterialization]:
+    """Every materialisation of an asset."""
+    records = instance.fetch_materializations(key, limit=100).records
+    return [one.asset_materialization for one in records if one.asset_materialization is not None]
+
+
+def test_a_consumer_renews_its_lease_and_reports_its_work(caves: Caves, tmp_path: Path) -> None:
+    home = dagster_home(tmp_path)
+    caves.publish(caves.events(50))
+    with (
+        dg.DagsterInstance.from_config(str(home)) as instance,
+        consuming(caves, tmp_path / "log", "--transform", DAGSTER_HOME=str(home)) as consumer,
+    ):
+        until(lambda: held_lease(instance, caves.shop, "landing", time.time()) != "", "there is a lease")
+        assert held_lease(instance, caves.shop, "transforming", time.time())
+        until(lambda: caves.count("PRODUCTION.ORDERS") > 0, "the events are in production")
+        assert consumer.stop() == 0, consumer.said
+        found = {key: reported(instance, key) for key in (RAW, ORDERS, DAILY)}
+    assert [len(found[key]) for key in found] == [1, 1, 1]
+    assert found[RAW][0].metadata["events_landed"].value == 50
+    assert found[ORDERS][0].metadata["rows_changed"].value == caves.count("PRODUCTION.ORDERS")
+
+
+def test_an_asset_is_reported_at_most_once_in_half_a_minute(
+    caves: Caves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caves_dagster.consumer.reporter.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("caves_dagster.consumer.reporter.REPORT_SECONDS", 1.0)
+    home = dagster_home(tmp_path)
+    reporter = Reporter(home, caves.shop, True, lambda: True)
+    reporter.start()
+    deadline = time.monotonic() + 3.5
+    told = 0
+    while time.monotonic() < deadline:
+        told += 1
+        reporter.transformed({table.full_name: 1 for table in caves.shop.tables[1:]})
+        time.sleep(0.02)
+    reporter.stop(10)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        found = reported(instance, ORDERS)
+    assert 2 <= len(found) <= 4  # three, and one at the end
+    assert sum(one.metadata["rows_changed"].value for one in found) == told  # type: ignore[misc]
+
+
+def test_one_that_hangs_does_not_keep_its_lease(caves: Caves, tmp_path: Path) -> None:
+    home = dagster_home(tmp_path)
+    reporter = Reporter(home, caves.shop, True, lambda: False)
+    reporter.start()
+    time.sleep(0.5)
+    reporter.stop(10)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert held_lease(instance, caves.shop, "landing", time.time()) == ""
+
+
+def test_nothing_done_is_nothing_reported(caves: Caves) -> None:
+    assert materialisations(caves.shop, {}, {}, 30) == []
+    assert materialisations(caves.shop, {}, {"PRODUCTION.ORDERS": 0}, 30) == []

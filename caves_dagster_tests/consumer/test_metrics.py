@@ -1,0 +1,217 @@
+"""The metrics, scraped from real consumers, against what INGEST_BATCHES says."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from caves_dagster.errors import PlatformError
+from caves_dagster.local import ports
+from caves_dagster.monitoring.metrics import BatchFigures, Metrics
+from caves_dagster.monitoring.observer import Observer
+from caves_dagster.monitoring.server import serving
+from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster_tests.brokers import until
+from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.consumer.processes import Consumer, consuming
+from caves_dagster_tests.ingest.accounting import ingest
+from caves_dagster_tests.test_sensors import Recording
+
+ELEVEN = {
+    "kafka_events_consumed",
+    "kafka_events_inserted_snowflake",
+    "kafka_events_dlq",
+    "kafka_batch_size",
+    "kafka_batch_processing_duration_seconds",
+    "snowflake_insert_duration_seconds",
+    "kafka_current_batch_size",
+    "kafka_snowflake_insert_rows",
+    "kafka_consumer_lag",
+    "kafka_event_size_bytes",
+    "snowflake_staging_rows",
+}
+"""As the parser names them: counters without `_total`."""
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """Status and body."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def families(text: str) -> set[str]:
+    """Names of the metrics in an answer."""
+    return {family.name for family in text_string_to_metric_families(text)}
+
+
+def total(text: str, name: str, **labels: str) -> float:
+    """Sum of a metric's samples that have these labels."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def require_agreement(caves: Caves, text: str) -> None:
+    """The counters are those of INGEST_BATCHES, and the types those of RAW."""
+    (sums,) = caves.warehouse.query(
+        "SELECT SUM(CONSUMED) AS CONSUMED, SUM(LANDED) AS LANDED, SUM(DEAD) AS DEAD, SUM(BYTES) AS BYTES, "
+        "COUNT_IF(CONSUMED > 0) AS BATCHES FROM RAW_DATA.INGEST_BATCHES"
+    )
+    assert total(text, "kafka_events_consumed_total") == sums["CONSUMED"]
+    assert total(text, "kafka_events_inserted_snowflake_total") == sums["LANDED"]
+    assert total(text, "kafka_events_dlq_total") == sums["DEAD"]
+    assert total(text, "kafka_batch_size_sum") == sums["CONSUMED"]
+    assert total(text, "kafka_batch_size_count") == sums["BATCHES"]
+    assert total(text, "snowflake_insert_duration_seconds_count") == sums["BATCHES"]
+    assert total(text, "kafka_batch_processing_duration_seconds_count") == sums["BATCHES"]
+    assert total(text, "kafka_event_size_bytes_count") == sums["CONSUMED"]
+    assert total(text, "kafka_event_size_bytes_sum") == pytest.approx(sums["BYTES"])
+    for table, column, name, label in (
+        ("RAW_EVENTS_STREAM", "EVENT_TYPE", "kafka_events_inserted_snowflake_total", "event_type"),
+        ("DEAD_LETTER_EVENTS", "FAILURE_CLASS", "kafka_events_dlq_total", "failure_class"),
+    ):
+        rows = caves.warehouse.query(
+            f"SELECT {column} AS NAME, COUNT(*) AS N FROM RAW_DATA.{table} GROUP BY 1"
+        )
+        assert rows
+        assert {row["NAME"]: row["N"] for row in rows} == {
+            row["NAME"]: total(text, name, **{label: row["NAME"]}) for row in rows
+        }
+
+
+@contextmanager
+def scraped(caves: Caves, log: Path, *options: str) -> Iterator[tuple[Consumer, int]]:
+    """A consumer, and the port of its metrics."""
+    port = ports.any_free("127.0.0.1")
+    with consuming(caves, log, *options, CAVES_METRICS_PORT=str(port)) as consumer:
+        yield consumer, port
+
+
+def test_a_consumers_counters_agree_with_the_batches(caves: Caves, tmp_path: Path) -> None:
+    with scraped(caves, tmp_path / "log", "--transform") as (_, port):
+        caves.publish(caves.events(300, invalid_rate=0.1))
+        until(lambda: caves.count("PRODUCTION.ORDERS") > 0, "something is in production")
+        until(lambda: total(fetch(port, "/metrics")[1], "kafka_events_consumed_total") == 300, "all landed")
+        until(lambda: fetch(port, "/readyz") == (200, "ok\n"), "it is ready")
+        status, text = fetch(port, "/metrics")
+        assert status == 200
+        assert families(text) >= ELEVEN | {"caves_build_info", "process_resident_memory_bytes"}
+        require_agreement(caves, text)
+        partitions = {
+            sample.labels["partition"]
+            for family in text_string_to_metric_families(text)
+            if family.name == "kafka_consumer_lag"
+            for sample in family.samples
+        }
+        assert partitions == {"0", "1", "2", "3"}
+        assert fetch(port, "/healthz") == (200, "ok\n")
+        assert fetch(port, "/nothing")[0] == 404
+
+
+def test_derived_metrics_agree_whoever_landed_and_survive_a_restart(caves: Caves, tmp_path: Path) -> None:
+    caves.publish(caves.events(200, invalid_rate=0.1))
+    ingest(caves, batch_max_events=30)
+    with consuming(caves, tmp_path / "log"):
+        caves.publish(caves.events(100, seed=2))
+        until(lambda: caves.count("RAW_DATA.RAW_EVENTS_STREAM") > 250, "the consumer has landed")
+    texts = []
+    for _ in range(2):
+        metrics = Metrics()
+        observer = Observer(caves.settings, caves.shop, caves.warehouse, metrics)
+        observer.look()
+        observer.look()
+        assert observer.problem == ""
+        texts.append(_exposed(metrics.registry))
+        require_agreement(caves, texts[-1])
+        assert families(texts[-1]) >= ELEVEN
+    assert total(texts[0], "kafka_consumer_lag") == 0
+    assert total(texts[0], "snowflake_staging_rows") == caves.count("RAW_DATA.RAW_EVENTS_STREAM")
+    drop = ("process_", "python_")
+    kept = [[line for line in text.splitlines() if not line.startswith(drop)] for text in texts]
+    assert kept[0] == kept[1]
+
+
+def test_a_shop_at_rest_asks_the_warehouse_nothing(caves: Caves) -> None:
+    warehouse = Recording(caves.settings.snowflake)
+    observer = Observer(caves.settings, caves.shop, warehouse, Metrics())
+    observer.look()
+    assert warehouse.statements
+    warehouse.statements.clear()
+    for _ in range(20):
+        observer.look()
+    assert warehouse.statements == []
+    caves.publish(caves.events(5))
+    observer.look()
+    assert warehouse.statements
+    warehouse.close()
+
+
+def test_lag_is_what_nobody_has_landed(caves: Caves) -> None:
+    metrics = Metrics()
+    observer = Observer(caves.settings, caves.shop, caves.warehouse, metrics)
+    caves.publish(caves.events(70))
+    observer.look()
+    assert total(_exposed(metrics.registry), "kafka_consumer_lag") == 70
+    ingest(caves)
+    observer.look()
+    assert total(_exposed(metrics.registry), "kafka_consumer_lag") == 0
+
+
+def test_a_broker_that_is_away_is_not_ready(caves: Caves) -> None:
+    kafka = caves.settings.kafka.model_copy(
+        update={"bootstrap_servers": "127.0.0.1:1", "timeout_seconds": 0.5}
+    )
+    settings = caves.settings.model_copy(update={"kafka": kafka})
+    with Warehouse(caves.settings.snowflake) as warehouse:
+        observer = Observer(settings, caves.shop, warehouse, Metrics())
+        observer.look()
+    assert "127.0.0.1:1" in observer.unready()[0]
+
+
+def test_a_taken_port_is_told_with_its_remedy() -> None:
+    registry = CollectorRegistry()
+    with serving(registry, "127.0.0.1", 0, list, list) as port:
+        began = time.monotonic()
+        with (
+            pytest.raises(PlatformError, match=f"{port}.*--metrics-port"),
+            serving(registry, "127.0.0.1", port, list, list),
+        ):
+            pass
+        assert time.monotonic() - began < 5
+
+
+def test_problems_are_a_503() -> None:
+    with serving(CollectorRegistry(), "127.0.0.1", 0, lambda: ["It hangs."], lambda: ["It waits."]) as port:
+        assert fetch(port, "/healthz") == (503, "It hangs.\n")
+        assert fetch(port, "/readyz") == (503, "It waits.\n")
+
+
+def test_what_was_landed_before_types_were_noted_is_unknown() -> None:
+    metrics = Metrics()
+    entry: Mapping[str, object] = {"partition": 0, "from": 0, "to": 9, "landed": 7, "dead": 2}
+    metrics.count(BatchFigures("t", [entry], 7, 2, {100.0: 9}, 0.2, 0.3))
+    text = _exposed(metrics.registry)
+    assert total(text, "kafka_events_inserted_snowflake_total", event_type="unknown") == 7
+    assert total(text, "kafka_events_dlq_total", failure_class="unknown") == 2
+
+
+def _exposed(registry: CollectorRegistry) -> str:
+    from prometheus_client import generate_latest
+
+    return generate_latest(registry).decode()

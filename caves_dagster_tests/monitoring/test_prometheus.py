@@ -1,0 +1,71 @@
+"""Prometheus' configuration and rules, by its own promtool; the metrics that the rules name."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+
+from caves_dagster.monitoring.metrics import Metrics
+from caves_dagster.monitoring.validation import ValidationCollector
+from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster_tests.monitoring.prometheus import FOLDER, require
+
+
+@pytest.mark.parametrize(
+    "command", ["check config prometheus.yml", "check rules rules.yml", "test rules rules_test.yml"]
+)
+def test_promtool_finds_nothing(command: str) -> None:
+    found = subprocess.run(
+        [require("promtool"), *command.split()], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_alert_is_seen_to_fire() -> None:
+    rules = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    tests = (FOLDER / "rules_test.yml").read_text(encoding="utf-8")
+    assert alerts == set(re.findall(r'alertname(?:=|: )"?(\w+)', tests))
+
+
+def test_the_example_of_alertmanager_is_yaml_without_secrets() -> None:
+    path = PROJECT_ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert config["route"]["receiver"] in {receiver["name"] for receiver in config["receivers"]}
+    assert "http" not in path.read_text(encoding="utf-8")
+
+
+def report(folder: Path, name: str, text: str) -> None:
+    (folder / f"validate_report_{name}.json").write_text(text, encoding="utf-8")
+
+
+def exposed(folder: Path) -> str:
+    metrics = Metrics()
+    metrics.registry.register(ValidationCollector(folder))
+    return generate_latest(metrics.registry).decode()
+
+
+def test_the_newest_report_is_told(tmp_path: Path) -> None:
+    assert "caves_validation_status{" not in exposed(tmp_path)
+    checks = {"duplicates": {"status": "FAIL"}, "low_stock": {"status": "WARN"}}
+    old = {"timestamp": "2026-11-20T10:00:00+00:00", "status": "PASS", "checks": {"old": {"status": "PASS"}}}
+    new = {"timestamp": "2026-11-21T10:00:00+00:00", "status": "FAIL", "checks": checks}
+    report(tmp_path, "20261120T100000Z", json.dumps(old))
+    report(tmp_path, "20261121T100000Z", json.dumps(new))
+    text = exposed(tmp_path)
+    assert 'caves_validation_status{check="duplicates"} 2.0' in text
+    assert 'caves_validation_status{check="low_stock"} 1.0' in text
+    assert "old" not in text
+    assert "caves_validation_timestamp_seconds 1.7952" in text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"timestamp": "x", "checks": {}}', "{"])
+def test_what_is_no_report_breaks_no_scrape(tmp_path: Path, text: str) -> None:
+    report(tmp_path, "20261121T100000Z", text)
+    assert "caves_validation_status{" not in exposed(tmp_path)
