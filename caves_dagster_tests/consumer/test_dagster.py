@@ -39,6 +39,7 @@ def test_a_lease_runs_out(caves: Caves, instance: dg.DagsterInstance) -> None:
     renew_lease(instance, caves.shop, ["landing"], 1000.0)
     assert "renewed 14 s ago" in held_lease(instance, caves.shop, "landing", 1014.2)
     assert held_lease(instance, caves.shop, "landing", 1000.0 + LEASE_SECONDS) == ""
+    assert held_lease(instance, caves.shop, "landing", 1000.0 - LEASE_SECONDS) == ""  # a clock that is ahead
     assert held_lease(instance, caves.shop, "transforming", 1000.0) == ""
 
 
