@@ -20,7 +20,7 @@ from threading import Event
 from confluent_kafka import KafkaException
 
 from caves_dagster.consumer.group import GroupReader, is_fatal
-from caves_dagster.errors import CavesError, PositionsMoved, RetryableError
+from caves_dagster.errors import CavesError, PositionsMoved, RetryableError, TopicNotFound
 from caves_dagster.ingest.batch import Batch
 from caves_dagster.ingest.land import Landing
 from caves_dagster.ingest.memory import return_large_blocks
@@ -92,9 +92,12 @@ class Consumption:
                 try:
                     self._turn(reader, stop)
                     failures = 0
-                except (RetryableError, KafkaException) as error:
+                except (RetryableError, TopicNotFound, KafkaException) as error:
                     if isinstance(error, KafkaException) and is_fatal(error):
                         raise reader.unreachable(error) from error
+                    # One that was there may be made again; one that never was is a mistake.
+                    if isinstance(error, TopicNotFound) and not self.report.batches:
+                        raise
                     failures += 1
                     self._back_off(reader, error, failures, stop)
         finally:
