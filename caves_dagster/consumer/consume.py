@@ -20,7 +20,7 @@ from threading import Event
 from confluent_kafka import KafkaException
 
 from caves_dagster.consumer.group import GroupReader, is_fatal
-from caves_dagster.errors import CavesError, PositionsMoved, RetryableError, TopicNotFound
+from caves_dagster.errors import CavesError, PositionsMoved, RetryableError, TopicNotFound, WriteConflict
 from caves_dagster.ingest.batch import Batch
 from caves_dagster.ingest.land import Landing
 from caves_dagster.ingest.memory import return_large_blocks
@@ -31,6 +31,7 @@ from caves_dagster.ingest.steps import IngestSteps
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
+from caves_dagster.warehouse.abandoned import abort_abandoned, landing_transaction
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 SAY_SECONDS = 10.0
 ALIVE_SECONDS = 120.0
 """The loop has to come round within this; a landing may wait for locks and for a slow warehouse."""
+KILLED_AFTER_SECONDS = 30.0
+"""A landing transaction that is older is ended where it is in the way; its writer, if it lives, tries again."""
 _FENCE_SECONDS = 5.0
 _LONGEST_BACK_OFF = 10.0
 
@@ -62,9 +65,11 @@ class Consumption:
     def __init__(self, settings: Settings, shop: Shop, warehouse: Warehouse) -> None:
         self._settings = settings
         self._shop = shop
+        self._warehouse = warehouse
         self._steps = IngestSteps(settings, shop, KafkaClient(settings.kafka), warehouse, _FENCE_SECONDS)
         self._on_landed: Callable[[Batch], None] = lambda batch: None
         self._run_id = f"consumer-{socket.gethostname()[:50]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._held_up = False
         self._said_at, self._said = time.monotonic(), 0
         self.report = IngestReport(shop.topic)
         self.lags: Mapping[int, int] = {}
@@ -129,6 +134,11 @@ class Consumption:
         Not only for the partitions of its own: which ones were known before tells a gap from a new partition,
         so it has to be settled before anybody's first batch.
         """
+        if self._held_up:
+            # An instance that was killed may have left it open; its partitions are here by now.
+            abort_abandoned(self._warehouse, landing_transaction(self._shop.name), KILLED_AFTER_SECONDS)
+            self._held_up = False
+        self._steps.sweep()
         plan = self._steps.plan()
         settled = self._steps.settle()
         if settled is not None:
@@ -171,6 +181,7 @@ class Consumption:
         log.log(level, "Reading again from the stored positions in %.1f s: %s", pause, told)
         reader.unplace()
         reader.wait(pause, stop)
+        self._held_up = isinstance(error, WriteConflict)
         self.turned_at = time.monotonic()
 
     def _say(self, every: float) -> None:

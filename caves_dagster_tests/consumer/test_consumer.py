@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from caves_dagster.consumer.consume import Consumption
 from caves_dagster.errors import WriteConflict
+from caves_dagster.warehouse.abandoned import landing_transaction
+from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import on_both_brokers, until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.consumer.processes import Consumer, consuming
@@ -148,6 +152,35 @@ def test_what_holds_it_up_does_not_hold_up_its_end(caves: Caves, tmp_path: Path)
         assert time.monotonic() - began < 10
         assert "read again" in consumer.said
     ingest(caves)
+    require_exactly_once(caves, messages)
+
+
+def is_ended(session: Warehouse) -> bool:
+    """Whether somebody ended its transaction; not the server's reaper, as it is not idle for that."""
+    try:
+        session.query("SELECT 1")
+    except WriteConflict:
+        return True
+    return False
+
+
+def test_a_transaction_that_a_killed_instance_left_open_is_ended(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caves_dagster.consumer.consume.KILLED_AFTER_SECONDS", 1.0)
+    messages = caves.events(20)
+    caves.publish(messages)
+    stop = threading.Event()
+    with Warehouse(caves.settings.snowflake) as killed, Warehouse(caves.settings.snowflake) as warehouse:
+        consumption = Consumption(caves.settings, caves.shop, warehouse)
+        thread = threading.Thread(target=consumption.run, args=(stop, lambda batch: None))
+        killed.execute(f"BEGIN TRANSACTION NAME {landing_transaction('caves')}")
+        killed.execute("UPDATE RAW_DATA.INGEST_FENCE SET EPOCH = EPOCH + 1")
+        thread.start()
+        until(lambda: is_ended(killed), "the transaction is ended")
+        until(lambda: landed(caves) == 20, "the events have landed")
+        stop.set()
+        thread.join(20)
     require_exactly_once(caves, messages)
 
 
