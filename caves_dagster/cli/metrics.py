@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from caves_dagster.settings import PROJECT_ROOT, load_settings
+from caves_dagster.settings import load_settings
 from caves_dagster.shops import find_shop, shops
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def metrics(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     found = Metrics()
-    found.registry.register(ValidationCollector(PROJECT_ROOT / "reports"))
+    found.registry.register(ValidationCollector(settings.reports))
     with ExitStack() as stack:
         warehouse = stack.enter_context(Warehouse(settings.snowflake))
         chosen = [find_shop(settings, shop)] if shop else shops(settings)

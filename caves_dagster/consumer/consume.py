@@ -40,7 +40,7 @@ SAY_SECONDS = 10.0
 ALIVE_SECONDS = 120.0
 """The loop has to come round within this; a landing may wait for locks and for a slow warehouse."""
 KILLED_AFTER_SECONDS = 30.0
-"""A landing transaction that is older is ended where it is in the way; its writer, if it lives, tries again."""
+"""A landing transaction that is older is ended where it is in the way: its writer may try again."""
 _FENCE_SECONDS = 5.0
 _LONGEST_BACK_OFF = 10.0
 

@@ -1,9 +1,11 @@
-"""Latency from event to PRODUCTION with `caves consume --transform`.
+"""Latency from event to PRODUCTION with `caves consume --transform`, and its memory over many events.
 
     python -m caves_dagster_tests.consumer.measure --rate 100 --seconds 60 --broker apache
+    python -m caves_dagster_tests.consumer.measure --events 1000000
 
 Each order is timed from when it was made, before it was sent, to when a reader of PRODUCTION.ORDERS
-first sees it; that one looks ten times a second.
+first sees it; that one looks ten times a second. With --events so many are published as fast as it goes, on a
+real Kafka, and the consumer's resident memory is sampled while it lands them.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import os
 import tempfile
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
+from threading import Thread
 
+from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import running_kafka
 from caves_dagster.local.platform import running_platform
 from caves_dagster_tests.brokers import APACHE, CACHE, EMBEDDED, ApacheBroker, Broker, EmbeddedBroker
@@ -33,15 +38,20 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--broker", choices=(EMBEDDED, APACHE), default=EMBEDDED)
+    parser.add_argument("--events", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, running_platform(Path(name) / "platform") as platform:
         folder = Path(name)
 
         def on(broker: Broker) -> None:
             with caves_on(platform, broker, "measure") as caves:
-                print(json.dumps(measure(caves, folder, options.rate, options.seconds)))  # noqa: T201
+                if options.events:
+                    found = measure_memory(caves, folder, options.events)
+                else:
+                    found = measure(caves, folder, options.rate, options.seconds)
+                print(json.dumps(found))  # noqa: T201
 
-        if options.broker == EMBEDDED:
+        if options.broker == EMBEDDED and not options.events:
             on(EmbeddedBroker(platform))
         else:
             with running_kafka(folder / "kafka", cache=CACHE) as node:
@@ -82,6 +92,31 @@ def measure(caves: Caves, folder: Path, rate: float, seconds: float) -> dict[str
         "p99": round(cuts[98], 2),
         "memory_mb": memory,
         "load_before": load,
+        "load_after": os.getloadavg()[0],
+    }
+
+
+def measure_memory(caves: Caves, folder: Path, events: int) -> dict[str, object]:
+    """Resident memory of the consumer, the most in each tenth of the events."""
+    most = [0] * 10
+    began = time.monotonic()
+    with consuming(caves, folder / "consumer.log") as consumer:
+        messages = islice(caves.shop.generate(1, 0.01, lambda: datetime.now(UTC)), events)
+        producing = Thread(target=publish, args=(caves.settings.kafka, caves.shop.topic, messages))
+        producing.start()
+        done = 0
+        while done < events:
+            time.sleep(0.5)
+            (row,) = caves.warehouse.query("SELECT SUM(CONSUMED) AS N FROM RAW_DATA.INGEST_BATCHES")
+            done = int(row["N"] or 0)
+            tenth = min(9, done * 10 // events)
+            most[tenth] = max(most[tenth], _memory(consumer.process.pid))
+        producing.join()
+        assert consumer.stop() == 0, consumer.said
+    return {
+        "events": events,
+        "seconds": round(time.monotonic() - began),
+        "memory_mb_by_tenth": most,
         "load_after": os.getloadavg()[0],
     }
 
