@@ -18,7 +18,7 @@ from caves_dagster.shops import find_shop
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 7.0
+STOP_SECONDS = 8.5
 """After a signal it ends within this, whatever does not answer: Docker kills after ten."""
 
 

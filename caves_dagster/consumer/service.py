@@ -21,7 +21,7 @@ from caves_dagster.warehouse.connection import Warehouse
 log = logging.getLogger(__name__)
 
 _LAST_PASS_SECONDS = 4.0
-_LAST_WORD_SECONDS = 1.0
+_LAST_WORD_SECONDS = 3.0
 
 
 def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, stop: Event) -> None:

@@ -1,4 +1,4 @@
-"""The newest validation report as metrics."""
+"""Each shop's last validation report as metrics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector
 log = logging.getLogger(__name__)
 
 _STATUS = {"PASS": 0, "WARN": 1, "FAIL": 2}
+# One an hour and shop is written, and each of them stays for weeks.
+_LOOKED_AT = 50
 
 
 class ValidationCollector(Collector):
-    """Reads `validate_report_<UTC time>.json`, the last one by name, at each scrape.
+    """Reads what `caves validate` and its job have written, at each scrape.
 
     Args:
         folder: where the reports are; nothing is exposed while it holds none.
@@ -30,30 +32,39 @@ class ValidationCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What Prometheus reads."""
         status = GaugeMetricFamily(
-            "caves_validation_status", "Check of the last report: 0 PASS, 1 WARN, 2 FAIL", labels=["check"]
+            "caves_validation_status",
+            "Check of the last report: 0 PASS, 1 WARN, 2 FAIL",
+            labels=["shop", "check"],
         )
-        when = GaugeMetricFamily("caves_validation_timestamp_seconds", "When the last report was made")
-        report = self._newest()
-        if report:
+        when = GaugeMetricFamily(
+            "caves_validation_timestamp_seconds", "When the last report was made", labels=["shop"]
+        )
+        for shop, report in self._newest().items():
             for name, found in report["checks"].items():
-                status.add_metric([name], _STATUS[found["status"]])
-            when.add_metric([], datetime.fromisoformat(report["timestamp"]).timestamp())
+                status.add_metric([shop, name], _STATUS[found["status"]])
+            when.add_metric([shop], datetime.fromisoformat(report["timestamp"]).timestamp())
         yield status
         yield when
 
-    def _newest(self) -> dict[str, Any] | None:
-        """The report; None where there is none, or it is no report."""
-        path = max(self._folder.glob("validate_report_*.json"), default=None)
-        if path is None:
-            return None
-        try:
-            report: dict[str, Any] = json.loads(path.read_bytes())
-            datetime.fromisoformat(report["timestamp"])
-            unknown = {found["status"] for found in report["checks"].values()} - _STATUS.keys()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            log.warning("%s is not a validation report: %r", path, error)
-            return None
-        if unknown:
-            log.warning("%s has checks of an unknown status: %s", path, unknown)
-            return None
-        return report
+    def _newest(self) -> dict[str, dict[str, Any]]:
+        """The last report of each shop; names are times."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted(self._folder.glob("validate_report_*.json"), reverse=True)[:_LOOKED_AT]:
+            report = _read(path)
+            if report is not None:
+                found.setdefault(report["shop"], report)
+        return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A report; None where the file holds none, or not yet the whole of it."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_bytes())
+        datetime.fromisoformat(report["timestamp"])
+        unknown = {found["status"] for found in report["checks"].values()} - _STATUS.keys()
+        if unknown or not isinstance(report["shop"], str):
+            raise ValueError(f"shop {report['shop']!r}, statuses {unknown}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        log.debug("%s is no validation report: %r", path, error)
+        return None
+    return report

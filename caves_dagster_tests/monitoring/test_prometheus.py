@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from caves_dagster.assets.transformation import transform
+from caves_dagster.checks.report import validate, write
 from caves_dagster.monitoring.metrics import Metrics
 from caves_dagster.monitoring.validation import ValidationCollector
 from caves_dagster.settings import PROJECT_ROOT
+from caves_dagster_tests.conftest import Caves
+from caves_dagster_tests.ingest.accounting import ingest
 from caves_dagster_tests.monitoring.prometheus import FOLDER, require
 
 
@@ -41,31 +45,32 @@ def test_the_example_of_alertmanager_is_yaml_without_secrets() -> None:
     assert "http" not in path.read_text(encoding="utf-8")
 
 
-def report(folder: Path, name: str, text: str) -> None:
-    (folder / f"validate_report_{name}.json").write_text(text, encoding="utf-8")
-
-
 def exposed(folder: Path) -> str:
     metrics = Metrics()
     metrics.registry.register(ValidationCollector(folder))
     return generate_latest(metrics.registry).decode()
 
 
-def test_the_newest_report_is_told(tmp_path: Path) -> None:
+def test_the_newest_report_of_each_shop_is_told(caves: Caves, tmp_path: Path) -> None:
     assert "caves_validation_status{" not in exposed(tmp_path)
-    checks = {"duplicates": {"status": "FAIL"}, "low_stock": {"status": "WARN"}}
-    old = {"timestamp": "2026-11-20T10:00:00+00:00", "status": "PASS", "checks": {"old": {"status": "PASS"}}}
-    new = {"timestamp": "2026-11-21T10:00:00+00:00", "status": "FAIL", "checks": checks}
-    report(tmp_path, "20261120T100000Z", json.dumps(old))
-    report(tmp_path, "20261121T100000Z", json.dumps(new))
+    old = validate(caves.settings, caves.shop, caves.warehouse, names=["duplicates", "low_stock"])
+    write(replace(old, shop=replace(caves.shop, name="other")), tmp_path)
+    caves.publish(caves.events(20))
+    ingest(caves)
+    for step in caves.shop.transformations:
+        transform(caves.warehouse, caves.shop, step)
+    caves.warehouse.execute("INSERT INTO PRODUCTION.ORDERS SELECT * FROM PRODUCTION.ORDERS")
+    write(old, tmp_path)
+    new = validate(caves.settings, caves.shop, caves.warehouse, names=["duplicates"])
+    write(new, tmp_path)
     text = exposed(tmp_path)
-    assert 'caves_validation_status{check="duplicates"} 2.0' in text
-    assert 'caves_validation_status{check="low_stock"} 1.0' in text
-    assert "old" not in text
-    assert "caves_validation_timestamp_seconds 1.7952" in text
+    assert 'caves_validation_status{check="duplicates",shop="caves"} 2.0' in text
+    assert 'caves_validation_status{check="duplicates",shop="other"} 0.0' in text
+    assert 'caves_validation_status{check="low_stock",shop="caves"}' not in text
+    assert 'caves_validation_timestamp_seconds{shop="caves"}' in text
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"timestamp": "x", "checks": {}}', "{"])
 def test_what_is_no_report_breaks_no_scrape(tmp_path: Path, text: str) -> None:
-    report(tmp_path, "20261121T100000Z", text)
+    (tmp_path / "validate_report_20261121T100000Z.json").write_text(text, encoding="utf-8")
     assert "caves_validation_status{" not in exposed(tmp_path)
