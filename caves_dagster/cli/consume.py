@@ -23,7 +23,7 @@ STOP_SECONDS = 8.5
 
 
 def consume(
-    shop: Annotated[str, typer.Option(help="Whose events.")] = "caves",
+    shop: Annotated[str | None, typer.Option(help="Whose events; the first shop's.")] = None,
     transform: Annotated[
         bool, typer.Option("--transform", help="Take them on to STAGING and PRODUCTION too.")
     ] = False,

@@ -155,6 +155,21 @@ def test_what_holds_it_up_does_not_hold_up_its_end(caves: Caves, tmp_path: Path)
     require_exactly_once(caves, messages)
 
 
+def test_it_lands_another_shop_by_the_same_steps(dropship: Caves) -> None:
+    messages = dropship.events(60, invalid_rate=0.1)
+    dropship.publish(messages)
+    stop = threading.Event()
+    with Warehouse(dropship.settings.snowflake) as warehouse:
+        consumption = Consumption(dropship.settings, dropship.shop, warehouse)
+        thread = threading.Thread(target=consumption.run, args=(stop, lambda batch: None))
+        thread.start()
+        until(lambda: consumption.report.landed + consumption.report.dead == 60, "the events have landed")
+        stop.set()
+        thread.join(20)
+    assert dropship.count(dropship.shop.raw.full_name) == consumption.report.landed
+    assert consumption.report.dead == sum(message.event_id is None for message in messages)
+
+
 def is_ended(session: Warehouse) -> bool:
     """Whether somebody ended its transaction; not the server's reaper, as it is not idle for that."""
     try:
