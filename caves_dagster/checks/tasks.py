@@ -76,7 +76,8 @@ def _run_row(instance: dg.DagsterInstance, shop: Shop) -> Row:
     ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     records = instance.get_run_records(dg.RunsFilter(job_name=name, statuses=ended), limit=1)
     if not records:
-        return _row(f"job {name}", "has never run", "WARN")
+        first = instance.get_run_records(dg.RunsFilter(job_name=name), limit=1)
+        return _row(f"job {name}", "" if first else "has never run", "WARN")
     run, ended_at = records[0].dagster_run, records[0].end_time
     since = datetime.fromtimestamp(ended_at, UTC) if ended_at else None
     failed = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(FAILURE_TAG) != "check"

@@ -119,6 +119,8 @@ def test_what_never_ran_is_a_warning(caves: Caves, instance: dg.DagsterInstance)
     assert outcome.offending == 3
     assert "has never ticked" in outcome.said
     assert "has never run" in outcome.said
+    _ran(caves, instance, dg.DagsterRunStatus.STARTED)
+    assert "has never run" not in _status(caves, instance).said, "its first is under way"
 
 
 @pytest.mark.parametrize(
