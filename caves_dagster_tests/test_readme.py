@@ -1,4 +1,7 @@
-"""The README tells the truth: its paths exist, its commands are there, its settings have these names."""
+"""The README tells the truth: its paths exist, its commands are there, its settings have these names.
+
+So do the commands of docs/add-your-shop.md.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ _BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
 _CODE = "\n".join(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)) + _BLOCKS)
 PATHS = sorted(set(re.findall(r"^(?:caves_dagster|sql|docs)/[\w./]*$", _CODE, re.MULTILINE)))
 LINKS = sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)))
-_COMMAND = r"^(?:\.venv/bin/)?caves ((?:local |gaps |alerts |dead-letters )?[a-z][a-z-]*)"
-COMMANDS = sorted(set(re.findall(_COMMAND, _CODE, re.MULTILINE)))
+_COMMAND = r"^(?:\.venv/bin/|\$ )?caves ((?:local |gaps |alerts |dead-letters )?[a-z][a-z-]*)"
+_SHOP = (PROJECT_ROOT / "docs" / "add-your-shop.md").read_text()
+COMMANDS = sorted(set(re.findall(_COMMAND, f"{_CODE}\n{_SHOP}", re.MULTILINE)))
 TARGETS = sorted(set(re.findall(r"^make ([a-z-]+)", _CODE, re.MULTILINE)))
 # Not what stands behind a schema or an equals sign: tables and values have such names too.
 SETTINGS = sorted(set(re.findall(r"(?<![.=\w])(?:CAVES|SNOWFLAKE|KAFKA)_[A-Z_]*[A-Z]\b", README)))

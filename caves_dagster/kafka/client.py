@@ -164,7 +164,7 @@ class KafkaClient:
                 if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
                     raise TopicNotFound(
                         f"The broker at {self.settings.bootstrap_servers} has no topic {topic!r}.",
-                        "Create it, or set KAFKA_TOPIC_NAME to the topic that carries the events.",
+                        "Create it, or name the topic that carries the events with CAVES_TOPICS.",
                     ) from error
                 raise self._unreachable(error) from error
 

@@ -227,5 +227,5 @@ def _find_topic(producer: Producer, settings: KafkaSettings, topic: str) -> None
         raise TopicNotFound(
             f"The broker at {settings.bootstrap_servers} has no topic {topic!r}; it has: "
             f"{', '.join(sorted(topics)) or 'none'}.",
-            "Create it, or choose another with --topic or KAFKA_TOPIC_NAME.",
+            "Create it, or choose another with --topic or CAVES_TOPICS.",
         )
