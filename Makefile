@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults backlog bench-batch check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults backlog bench-batch bench-consumer check lock clean
 
 help:  ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Create .venv and install the locked versions
 
@@ -52,6 +52,10 @@ backlog: $(INSTALLED)  ## Memory and speed of runs that drain 500,000 and 5,000,
 
 bench-batch: $(INSTALLED)  ## A million sales written, loaded, and loaded again by day: seconds and memory
 	$(BIN)/python -m caves_dagster_tests.batch.measure
+
+bench-consumer: $(INSTALLED)  ## Latency of the consumer at 100 events/s, and its memory over a million (Java 17 and Maven)
+	$(BIN)/python -m caves_dagster_tests.consumer.measure
+	$(BIN)/python -m caves_dagster_tests.consumer.measure --events 1000000
 
 check: $(INSTALLED)  ## Lint, format, types
 	$(BIN)/ruff check .

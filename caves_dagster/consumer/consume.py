@@ -176,7 +176,7 @@ class Consumption:
         if stop.is_set():
             log.warning("The batch in hand was not landed, and will be read again: %s", told)
             return
-        pause = random.uniform(0, min(0.1 * 2**failures, _LONGEST_BACK_OFF))
+        pause = random.uniform(0, min(0.1 * 2 ** min(failures, 10), _LONGEST_BACK_OFF))
         level = logging.INFO if isinstance(error, PositionsMoved) else logging.WARNING
         log.log(level, "Reading again from the stored positions in %.1f s: %s", pause, told)
         reader.unplace()

@@ -66,11 +66,14 @@ class Transformer:
                 try:
                     self._pass(warehouse)
                     failures = 0
-                except CavesError as error:
+                except Exception as error:
                     failures += 1
                     self._wanted.set()
-                    pause = min(2.0 ** (failures - 1), _LONGEST_BACK_OFF)
-                    log.error("A transformation failed; tried again in %.0f s: %s", pause, error)
+                    pause = min(2.0 ** min(failures - 1, 10), _LONGEST_BACK_OFF)
+                    trace = None if isinstance(error, CavesError) else error
+                    log.error(
+                        "A transformation failed; tried again in %.0f s: %s", pause, error, exc_info=trace
+                    )
                     self._stop.wait(pause)
                 if last:
                     return

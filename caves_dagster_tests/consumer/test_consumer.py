@@ -67,6 +67,21 @@ def test_events_land_as_they_come_and_go_on_to_production(caves: Caves, tmp_path
     assert "Traceback" not in consumer.said
 
 
+def test_a_transformation_that_fails_does_not_hold_up_landing(caves: Caves, tmp_path: Path) -> None:
+    messages = caves.events(200)
+    caves.warehouse.execute("ALTER TABLE PRODUCTION.ORDERS RENAME TO PRODUCTION.ORDERS_AWAY")
+    with consuming(caves, tmp_path / "log", "--transform") as consumer:
+        caves.publish(messages[:100])
+        consumer.await_word("A transformation failed")
+        caves.publish(messages[100:])
+        until(lambda: landed(caves) == 200, "everything has landed")
+        caves.warehouse.execute("ALTER TABLE PRODUCTION.ORDERS_AWAY RENAME TO PRODUCTION.ORDERS")
+        produced = ("PRODUCTION.ORDERS", "PRODUCTION.INVENTORY_HISTORY")
+        until(lambda: sum(caves.count(table) for table in produced) == 200, "everything is in production", 90)
+        assert consumer.stop() == 0, consumer.said
+    require_sound(caves)
+
+
 def test_it_goes_on_at_the_position_of_record_not_at_the_groups(caves: Caves, tmp_path: Path) -> None:
     messages = caves.events(120)
     caves.publish(messages[:60])
