@@ -104,11 +104,12 @@ def test_only_the_broker_runs_unless_asked(compose: dict[str, Any]) -> None:
     assert {name for name, found in profiles.items() if not found} == {"redpanda", "topics", "console"}
     assert {name for name, found in profiles.items() if found == ["streaming"]} == {"producer", "consumer"}
     assert {name for name, found in profiles.items() if found == ["monitoring"]} == _OBSERVERS | {"metrics"}
+    assert {name for name, found in profiles.items() if len(found) == 2} == {"setup"}
 
 
 def test_our_own_services_run_commands_that_are_there(compose: dict[str, Any]) -> None:
     services = [one for one in compose["services"].values() if one["image"].startswith("caves-dagster:")]
-    assert len(services) == 3
+    assert len(services) == 4
     for service in services:
         program, command, *options = service["command"]
         assert program == "caves"
@@ -116,6 +117,13 @@ def test_our_own_services_run_commands_that_are_there(compose: dict[str, Any]) -
         assert found.exit_code == 0
         assert all(option in unstyle(found.output) for option in options if option.startswith("--"))
         assert service["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == "redpanda:9092"
+
+
+def test_what_needs_the_tables_waits_until_they_are_made(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert services["setup"]["restart"] == "no"
+    for name in ("consumer", "metrics"):
+        assert services[name]["depends_on"]["setup"]["condition"] == "service_completed_successfully"
 
 
 def test_prometheus_scrapes_the_services_by_their_names_and_port(compose: dict[str, Any]) -> None:
