@@ -30,7 +30,7 @@ from caves_dagster.settings import PROJECT_ROOT, Settings
 from caves_dagster.shop import InvalidEvent, Message, Shop
 from caves_dagster.shops import shop_in, shops
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
+from caves_dagster.warehouse.scripts import render, set_up
 from caves_dagster_tests.conftest import Caves
 
 NOW = datetime(2026, 6, 30, 18, 30, tzinfo=UTC)
@@ -302,6 +302,25 @@ def test_whatever_the_names_the_shop_holds_together_and_runs(
     values = [str(value) for value in row.values()]
     for value in sample.values():
         assert isinstance(value, dict) or value is True or str(value)[:9] in " ".join(values), (value, row)
+
+
+def test_its_sql_lints_clean_as_snowflake_s(tmp_path: Path) -> None:
+    from sqlfluff.core import FluffConfig, Linter
+
+    odd = {"class": "c", "from": 1, "bool": True, "Größe": 2.5, "1st": "a", "a b": "c"}
+    nested = {"group": {"order": 1}, "a": {"b": {"c": 1}}, "a_b": {"d": 1}}
+    shop = generate(tmp_path, [event(1) | odd | nested])
+    config = FluffConfig.from_path(str(PROJECT_ROOT))
+    names = {"source": shop.raw.full_name, "file": "f.parquet", "raw": shop.raw}
+    files = sorted(path.relative_to(shop.sql).as_posix() for path in shop.folder.rglob("*.sql"))
+    assert len(files) == 6
+    for file in files:
+        for windowed in (False, True):
+            sql = render(shop.sql, file, windowed=windowed, **names).replace("%(since)s", "'2026-01-01'")
+            linted = Linter(config=config).lint_string(sql.rstrip() + "\n", fname=file)
+            assert linted.tree is not None
+            assert not list(linted.tree.recursive_crawl("unparsable")), file
+            assert [f"{one.line_no}: {one.desc()}" for one in linted.get_violations()] == [], file
 
 
 @pytest.mark.parametrize("name", ["it's", 'say "x"', "back\\slash", "50%", "{{ x }}", " "])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -51,12 +52,13 @@ def column_name(path: Sequence[str], taken: Sequence[str]) -> str:
 def upper(name: str) -> str:
     """A name as columns have it."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    plain = re.sub(r"[^A-Z0-9]+", "_", parted.upper()).strip("_") or "FIELD"
+    without_accents = unicodedata.normalize("NFKD", parted.upper()).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Z0-9]+", "_", without_accents).strip("_") or "FIELD"
     return f"F_{plain}" if plain[0].isdigit() else plain
 
 
 def attribute(name: str) -> str:
-    """A field's name in Python."""
-    if _PLAIN.fullmatch(name) and not keyword.iskeyword(name) and not name.startswith("_"):
+    """A field's name in Python; not `bool`, which is a type there."""
+    if _PLAIN.fullmatch(name) and not keyword.iskeyword(name) and name[0] != "_" and name != "bool":
         return name
     return f"{upper(name).lower()}_"

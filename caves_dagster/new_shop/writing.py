@@ -138,7 +138,7 @@ def _imports(proposal: Proposal) -> list[str]:
 
 
 def _class(path: Sequence[str]) -> str:
-    return "".join(attribute(part).title().replace("_", "") for part in path) + (
+    return "_".join(attribute(part).title().replace("_", "") for part in path) + (
         "Object" if path else "Event"
     )
 
