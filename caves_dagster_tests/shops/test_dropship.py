@@ -24,6 +24,7 @@ from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.reader import KafkaMessage
 from caves_dagster.invalid_events import spoilt
 from caves_dagster.rebuild import rebuild
+from caves_dagster.settings import PROJECT_ROOT
 from caves_dagster.shop import InvalidEvent, Message, Shop
 from caves_dagster.shops.dropship import DROPSHIP
 from caves_dagster.shops.dropship.contract import CONTRACT
@@ -61,6 +62,13 @@ def event(order_id: str = "O1", at: datetime = NOW, **order: Any) -> Message:
         "x": {"kept": 1},
     }
     return Message(order_id.encode(), json.dumps(whole).encode(), event_id)
+
+
+def test_declaring_it_takes_at_most_400_lines_of_python_and_sql() -> None:
+    package = PROJECT_ROOT / "caves_dagster" / "shops" / "dropship"
+    files = [*package.glob("*.py"), *DROPSHIP.folder.rglob("*.sql")]
+    assert len(files) > 10
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 400
 
 
 # --- the seed
