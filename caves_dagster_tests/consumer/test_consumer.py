@@ -16,7 +16,7 @@ from caves_dagster.consumer.consume import Consumption
 from caves_dagster.errors import WriteConflict
 from caves_dagster.warehouse.abandoned import landing_transaction
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster_tests.brokers import on_both_brokers, until
+from caves_dagster_tests.brokers import APACHE, on_both_brokers, until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.consumer.processes import Consumer, consuming
 from caves_dagster_tests.ingest.accounting import (
@@ -154,6 +154,20 @@ def test_a_second_signal_ends_it_at_once(caves: Caves, tmp_path: Path) -> None:
     assert landed(caves) == 0
     ingest(caves)
     require_exactly_once(caves, messages)
+
+
+@pytest.mark.real_kafka
+@pytest.mark.parametrize("broker", [APACHE], indirect=True)
+def test_a_group_that_waits_for_a_dead_member_does_not_hold_up_its_end(caves: Caves, tmp_path: Path) -> None:
+    with consuming(caves, tmp_path / "dead") as dead:
+        dead.kill()
+    consumer = Consumer(caves, tmp_path / "log")
+    consumer.await_word("Consuming")
+    time.sleep(1.0)
+    began = time.monotonic()
+    assert "Given" not in consumer.said
+    assert consumer.stop() == 0, consumer.said
+    assert time.monotonic() - began < 10
 
 
 def test_what_holds_it_up_does_not_hold_up_its_end(caves: Caves, tmp_path: Path) -> None:
