@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -54,6 +55,8 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 
     def give_up() -> None:
         log.error("Not at an end after %.0f s: what is in hand is rolled back, and read again.", STOP_SECONDS)
+        # Where it stands, for whoever has to find out why.
+        faulthandler.dump_traceback()
         os._exit(1)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
