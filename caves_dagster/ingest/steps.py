@@ -49,9 +49,13 @@ class IngestSteps:
         self._unanswered: Batch | None = None
 
     def plan(self) -> Plan:
-        """Inspect the topic and plan from the stored positions."""
-        state = self._kafka.inspect(self._shop.topic)
+        """Plan from the stored positions and the topic.
+
+        In that order: a position that another writer moves on between the two would otherwise stand beyond
+        the end of the topic, and be taken for one of a log that was truncated.
+        """
         stored = self._lander.positions(self._shop.topic)
+        state = self._kafka.inspect(self._shop.topic)
         suspects = to_verify(state, stored)
         offsets = {
             p: row.last_record_offset for p, row in suspects.items() if row.last_record_offset is not None

@@ -29,7 +29,7 @@ from caves_dagster.ingest.batch import Batch, build
 from caves_dagster.ingest.land import Lander, Landing
 from caves_dagster.ingest.reader import read_batches
 from caves_dagster.ingest.run import Ingestion
-from caves_dagster.kafka.client import client_config
+from caves_dagster.kafka.client import KafkaClient, TopicState, client_config
 from caves_dagster.local.mock_cluster import _load_library
 from caves_dagster.shop import Contract, Message
 from caves_dagster.warehouse.connection import Row, Warehouse
@@ -40,6 +40,7 @@ from caves_dagster_tests.ingest.accounting import (
     accounted_for,
     dead_letters,
     files_on_stage,
+    gaps,
     ingest,
     ingestion,
     landed_ids,
@@ -92,6 +93,42 @@ def test_a_writer_that_began_before_the_other_committed_lands_nothing(caves: Cav
         other.execute("ROLLBACK")
     assert caves.count(RAW) == 50
     assert caves.count(BATCHES) == 1
+
+
+class _Overtaken(KafkaClient):
+    """While a plan is made another writer lands more, before the topic's end is asked for or after."""
+
+    def __init__(self, caves: Caves, before: bool) -> None:
+        super().__init__(caves.settings.kafka)
+        self._caves, self._before, self._overtaken = caves, before, False
+
+    def _other_lands(self) -> None:
+        self._overtaken = True
+        self._caves.publish(self._caves.events(30, seed=2))
+        with Warehouse(self._caves.settings.snowflake) as session:
+            ingestion(self._caves, "other", session).run()
+
+    def inspect(self, topic: str) -> TopicState:
+        if self._before and not self._overtaken:
+            self._other_lands()
+        state = super().inspect(topic)
+        if not self._overtaken:
+            self._other_lands()
+        return state
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_positions_that_move_while_a_plan_is_made_are_no_truncated_log(caves: Caves, before: bool) -> None:
+    """A position beyond the end that was seen would be taken for that, and everything landed again."""
+    first, second, third = (caves.events(30, seed=seed) for seed in (1, 2, 3))
+    caves.publish(first)
+    ingest(caves)
+    caves.publish(third)
+
+    Ingestion(caves.settings, caves.shop, _Overtaken(caves, before), caves.warehouse, "late").run()
+
+    require_exactly_once(caves, [*first, *second, *third])
+    assert gaps(caves) == []
 
 
 def test_a_fence_without_its_row_locks_nothing_and_so_lets_nothing_land(caves: Caves) -> None:
