@@ -45,7 +45,9 @@ def consume(
         # Dagster and the connector take seconds to import: not for the sake of another command.
         from caves_dagster.consumer.service import serve
 
-        serve(settings, found, transform, port, stop)
+        # Told to stop before it began, which takes a while on a busy machine.
+        if not stop.is_set():
+            serve(settings, found, transform, port, stop)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
 
-_LAST_PASS_SECONDS = 4.0
-_LAST_WORD_SECONDS = 3.0
+_LAST_PASS_SECONDS = 2.5
+_LAST_WORD_SECONDS = 2.0
 
 
 def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, stop: Event) -> None:
