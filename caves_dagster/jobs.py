@@ -19,6 +19,11 @@ def pipeline_name(shop: Shop) -> str:
     return f"{shop.name}_pipeline"
 
 
+def rebuild_name(shop: Shop) -> str:
+    """Name of a shop's rebuild job."""
+    return f"{shop.name}_rebuild_production"
+
+
 def pipeline_job(shop: Shop, left_out: dg.AssetSelection) -> UnresolvedAssetJobDefinition:
     """Raw to analytics, in one process: starting one a step would cost seconds each.
 

@@ -9,13 +9,9 @@ from caves_dagster.assets.description import markdown_table
 from caves_dagster.checks.assets import check_evaluation
 from caves_dagster.checks.catalogue import integrity_checks
 from caves_dagster.checks.check import run_check
+from caves_dagster.jobs import rebuild_name
 from caves_dagster.rebuild import RebuildReport, confirmation, rebuild, require_confirmation
 from caves_dagster.shop import Shop
-
-
-def rebuild_name(shop: Shop) -> str:
-    """Name of a shop's rebuild job."""
-    return f"{shop.name}_rebuild_production"
 
 
 def rebuild_job(shop: Shop) -> dg.JobDefinition:

@@ -50,7 +50,7 @@ def _facts(instance: dg.DagsterInstance, record: dg.RunRecord, now: float) -> Ru
         landed=LANDED_TAG in run.tags,
         landing_only=LANDING_ONLY_TAG in run.tags,
         gone=gone,
-        failure=_failure(instance, run) if run.status is dg.DagsterRunStatus.FAILURE else "own",
+        failure=failure_of(instance, run) if run.status is dg.DagsterRunStatus.FAILURE else "own",
     )
 
 
@@ -80,7 +80,7 @@ def _never_began(run: dg.DagsterRun) -> bool:
     return not deserialize_value(answer, CanCancelExecutionResult).can_cancel
 
 
-def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failure:
+def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failure:
     """Why a failed run failed; looked up once, and then its tag, which the UI shows too."""
     known = run.tags.get(FAILURE_TAG)
     if known in get_args(Failure):

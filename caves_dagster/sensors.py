@@ -32,9 +32,8 @@ from caves_dagster.errors import CavesError
 from caves_dagster.freshness import renew
 from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
-from caves_dagster.jobs import pipeline_name
+from caves_dagster.jobs import pipeline_name, rebuild_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
-from caves_dagster.rebuild_job import rebuild_name
 from caves_dagster.resources import LANDING_ONLY_TAG
 from caves_dagster.runs import look_at_runs
 from caves_dagster.settings import Settings

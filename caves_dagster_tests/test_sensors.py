@@ -24,10 +24,10 @@ from caves_dagster.assets.transformation import transform
 from caves_dagster.decision import FIRST_BACK_OFF, FIRST_BACK_OFF_BLAMELESS, HEARTBEAT_MAX_AGE, START_GRACE
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import TopicNotFound
+from caves_dagster.jobs import rebuild_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
-from caves_dagster.rebuild_job import rebuild_name
 from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.run_process import is_gone, this_process
 from caves_dagster.sensors import OBSERVE_SECONDS, Clients

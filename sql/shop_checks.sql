@@ -100,8 +100,8 @@ WITH
         AND (
             r.K IS NULL
             OR p.{{ it.table_key }} IS NULL
-{% if windowed %}
             OR {{ is_newer('r', 'p') | indent(4) }}
+{% if windowed %}
             OR (
                 EQUAL_NULL(r.EVENT_TIME, p.EVENT_TIME)
                 AND r.KAFKA_TOPIC = p.KAFKA_TOPIC

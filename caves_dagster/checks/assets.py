@@ -1,7 +1,7 @@
 """The checks as Dagster evaluates them: in the runs that write the tables they are about.
 
 There, a windowed check looks at what is recent. What it has found wrong is not forgotten by the next run,
-which would see only its own rows: a check that did not pass looks at everything until it does.
+which would see only its own rows: a check that failed looks at everything until it does not.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-    AssetCheckExecutionRecordStatus,
 )
 
 from caves_dagster.assets.description import markdown_table
 from caves_dagster.checks.catalogue import shop_checks
-from caves_dagster.checks.check import Check, Outcome, run_check
+from caves_dagster.checks.check import Check, Outcome, not_carried_out, run_check
+from caves_dagster.errors import CavesError, SignInRefused, WarehouseUnreachable
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop, Table
 
@@ -69,9 +69,8 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check], window: timedelta)
         began = _began(context)
         for check in checks:
             if check_key(check) in context.selected_asset_check_keys:
-                since = began - window if _passed_last(context.instance, check) else None
-                outcome = run_check(context.resources.warehouse, shop, check, since, context.instance)
-                yield check_result(check, outcome)
+                since = None if _failed_last(context.instance, check) else began - window
+                yield check_result(check, _outcome(context, shop, check, since))
 
     return hold_against
 
@@ -84,16 +83,28 @@ def _began(context: dg.AssetCheckExecutionContext) -> datetime:
     return datetime.fromtimestamp(record.start_time, UTC)
 
 
-def _passed_last(instance: dg.DagsterInstance, check: Check) -> bool:
-    if not check.windowed:
-        return False
+def _outcome(
+    context: dg.AssetCheckExecutionContext, shop: Shop, check: Check, since: datetime | None
+) -> Outcome:
+    """One that cannot be carried out has failed; a warehouse that is away fails the run."""
+    warehouse, instance = context.resources.warehouse, context.instance
+    try:
+        return run_check(warehouse, shop, check, since, instance, in_run=True)
+    except (WarehouseUnreachable, SignInRefused):
+        raise
+    except CavesError as error:
+        return not_carried_out(check, str(error))
+
+
+def _failed_last(instance: dg.DagsterInstance, check: Check) -> bool:
+    """Whether what it last said is an error, or nothing ever."""
     done = COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
     last = instance.event_log_storage.get_asset_check_execution_history(
         check_key(check), limit=1, status=done
     )
-    if not last or last[0].status is not AssetCheckExecutionRecordStatus.SUCCEEDED:
-        return False
-    return last[0].evaluation is not None and last[0].evaluation.passed
+    if not last or last[0].evaluation is None:
+        return True
+    return not last[0].evaluation.passed and last[0].evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
 def check_result(check: Check, outcome: Outcome) -> dg.AssetCheckResult:

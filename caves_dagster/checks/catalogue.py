@@ -122,6 +122,8 @@ def _own_checks(shop: Shop) -> list[Check]:
             one.also_reads,
             windowed=one.windowed,
             group=DATA_QUALITY if one.is_rule else "",
+            # A run's checks keep the next landing waiting.
+            in_runs=False,
         )
         for one in shop.checks
     ]

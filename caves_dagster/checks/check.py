@@ -131,12 +131,14 @@ def run_check(
     check: Check,
     since: datetime | None = None,
     instance: dg.DagsterInstance | None = None,
+    in_run: bool = False,
 ) -> Outcome:
     """Run one check.
 
     Args:
         since: what a windowed check looks at in full; None for everything there is.
         instance: Dagster's state, where there is one.
+        in_run: whether it is one of a run, which need not have brought anything for each of its checks.
 
     Raises:
         CavesError: the warehouse is away or lacks a table; that is no verdict.
@@ -144,7 +146,7 @@ def run_check(
     began = time.monotonic()
     evidence = Evidence(warehouse, shop, since if check.windowed else None, instance)
     rows = [_with_severity(check, row) for row in check.find(evidence)]
-    problem = _nothing(check, rows, evidence.since)
+    problem = _nothing(check, rows, may_be_empty=in_run and evidence.since is not None)
     status: Status = _status(rows) if rows else "FAIL"
     if problem and status == "PASS":
         status = "WARN"
@@ -155,11 +157,16 @@ def _with_severity(check: Check, row: Row) -> Row:
     return row if check.severity is None else {**row, "SEVERITY": check.severity}
 
 
-def _nothing(check: Check, rows: Sequence[Row], since: datetime | None) -> str:
-    """Nobody has seen that all is well where there was nothing to look at; in a window there need not be."""
+def not_carried_out(check: Check, why: str) -> Outcome:
+    """The outcome of a check that could not be carried out: it failed."""
+    return Outcome(check.name, "FAIL", (), why)
+
+
+def _nothing(check: Check, rows: Sequence[Row], may_be_empty: bool) -> str:
+    """Nobody has seen that all is well where there was nothing to look at."""
     if not rows:
         return "Nothing was checked."
-    if since is None and not any(row["CHECKED"] or row["OFFENDING"] for row in rows):
+    if not may_be_empty and not any(row["CHECKED"] or row["OFFENDING"] for row in rows):
         return f"There was nothing to check: no rows in {check.asset.full_name}."
     return ""
 

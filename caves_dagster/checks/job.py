@@ -26,6 +26,9 @@ def validation_job(settings: Settings, shop: Shop) -> tuple[dg.JobDefinition, dg
     def validate_shop(context: dg.OpExecutionContext) -> None:
         report = validate(settings, shop, context.resources.warehouse, context.instance)
         written = write(report, settings.reports)
+        if report.away:
+            # One alert for the run, not one for each check.
+            raise dg.Failure(f"{report.away} Report: {written.html}", allow_retries=False)
         link = dg.MetadataValue.path(str(written.html.absolute()))
         for check, outcome in report.found:
             # It takes evaluations, though its type does not say so.

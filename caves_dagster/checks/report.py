@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caves_dagster.checks.catalogue import shop_checks
-from caves_dagster.checks.check import Check, Outcome, Status, run_check
+from caves_dagster.checks.check import Check, Outcome, Status, not_carried_out, run_check
 from caves_dagster.errors import CavesError, SignInRefused, WarehouseUnreachable
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
@@ -32,12 +33,16 @@ class Report:
         at: when it began, UTC.
         since: what windowed checks looked at; None for everything there is.
         found: the checks in their order, each with its outcome.
+        complete: whether these are all checks there are, over all there is.
+        away: why the warehouse could not be asked; "" where it answered.
     """
 
     shop: Shop
     at: datetime
     since: datetime | None
     found: tuple[tuple[Check, Outcome], ...]
+    complete: bool = True
+    away: str = ""
 
     @property
     def status(self) -> Status:
@@ -60,6 +65,7 @@ class Report:
             "timestamp": self.at.isoformat(timespec="milliseconds"),
             "shop": self.shop.name,
             "since": self.since.isoformat() if self.since else None,
+            "complete": self.complete,
             "status": self.status,
             "checks": checks,
         }
@@ -97,16 +103,16 @@ def validate(
             continue
         progress(check.name)
         if away:
-            found.append((check, Outcome(check.name, "FAIL", (), f"Not carried out: {away}")))
+            found.append((check, not_carried_out(check, f"Not carried out: {away}")))
             continue
         try:
             outcome = run_check(warehouse, shop, check, since, instance)
         except CavesError as error:
-            outcome = Outcome(check.name, "FAIL", (), str(error))
+            outcome = not_carried_out(check, str(error))
             if isinstance(error, WarehouseUnreachable | SignInRefused):
                 away = error.problem
         found.append((check, outcome))
-    return Report(shop, at, since, tuple(found))
+    return Report(shop, at, since, tuple(found), not names and since is None, away)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Status:
@@ -138,10 +144,14 @@ def write(report: Report, folder: Path) -> Written:
 
 def delete_old(folder: Path, before: datetime) -> int:
     """Delete the reports written before a moment; returns how many."""
-    old = [path for path in folder.glob("validate_report_*") if path.stat().st_mtime < before.timestamp()]
-    for path in old:
-        path.unlink(missing_ok=True)
-    return len(old)
+    deleted = 0
+    for path in folder.glob("validate_report_*"):
+        # Another shop's job may delete the same at this moment.
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink()
+                deleted += 1
+    return deleted
 
 
 def as_html(report: Report) -> str:

@@ -19,12 +19,15 @@ _COLUMNS = """
 """
 # What Snowflake's INFORMATION_SCHEMA calls the types that DDL may spell otherwise.
 _STORED_AS = {
-    "INTEGER": "NUMBER(38, 0)",
-    "DECIMAL": "NUMBER",
-    "VARCHAR": "TEXT",
-    "STRING": "TEXT",
+    **dict.fromkeys(("INTEGER", "BIGINT", "SMALLINT", "TINYINT", "DECIMAL", "NUMERIC"), "NUMBER"),
+    **dict.fromkeys(("VARCHAR", "STRING", "CHAR"), "TEXT"),
     "TIMESTAMP": "TIMESTAMP_NTZ",
+    "DATETIME": "TIMESTAMP_NTZ",
+    "TIMESTAMPTZ": "TIMESTAMP_TZ",
+    "DOUBLE": "FLOAT",
+    "VARBINARY": "BINARY",
 }
+_WHOLE = "NUMBER(38, 0)"
 _TEXT_LENGTH = 16_777_216
 """Of text that is declared without one: https://docs.snowflake.com/en/sql-reference/data-types-text"""
 
@@ -68,7 +71,11 @@ def stored_type(declared: str) -> str:
     """A type of the DDL as INFORMATION_SCHEMA describes it."""
     base, bracket, rest = declared.partition("(")
     stored = _STORED_AS.get(base, base)
-    return f"TEXT({_TEXT_LENGTH})" if stored == "TEXT" and not bracket else stored + bracket + rest
+    if stored == "TEXT":
+        return f"TEXT({rest}" if bracket else f"TEXT({_TEXT_LENGTH})"
+    if stored == "NUMBER":
+        return f"NUMBER({rest if ',' in rest else rest.removesuffix(')') + ', 0)'}" if bracket else _WHOLE
+    return stored
 
 
 def _type(stored: dict[str, Any]) -> str:

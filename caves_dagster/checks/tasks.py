@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from caves_dagster.checks.check import Evidence, Severity
-from caves_dagster.jobs import pipeline_name
-from caves_dagster.resources import FAILURE_TAG
+from caves_dagster.jobs import pipeline_name, rebuild_name
+from caves_dagster.resources import LANDING_ONLY_TAG
+from caves_dagster.runs import failure_of
 from caves_dagster.settings import CheckSettings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Row
@@ -25,6 +26,7 @@ _WAITING = """
         COALESCE(DATEDIFF('second', MIN({1})::TIMESTAMP_LTZ, CURRENT_TIMESTAMP()), 0) AS AGE
     FROM {0}
 """
+_RUNS_LOOKED_AT = 20
 _START = "start it with `caves up` or `dagster dev`"
 
 
@@ -34,8 +36,13 @@ def task_rows(settings: CheckSettings, evidence: Evidence) -> Sequence[Row]:
     if evidence.instance is None:
         return [_row("Dagster", f"has no state here: {_START}", "WARN"), *found]
     shop, instance = evidence.shop, evidence.instance
-    ticking = [_sensor_row(settings, instance, f"{shop.name}_{kind}_sensor") for kind in ("kafka", "stream")]
-    return [*ticking, _run_row(instance, shop), *found]
+    try:
+        ticking = [
+            _sensor_row(settings, instance, f"{shop.name}_{kind}_sensor") for kind in ("kafka", "stream")
+        ]
+        return [*ticking, _run_row(instance, shop), *found]
+    except Exception as error:  # noqa: BLE001 - whatever its storage raises, the streams can be told of
+        return [_row("Dagster", f"its state cannot be read ({type(error).__name__})"), *found]
 
 
 def _row(subject: str, wrong: str = "", severity: Severity = "ERROR", **figures: object) -> Row:
@@ -74,18 +81,34 @@ def _run_row(instance: dg.DagsterInstance, shop: Shop) -> Row:
 
     name = pipeline_name(shop)
     ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-    records = instance.get_run_records(dg.RunsFilter(job_name=name, statuses=ended), limit=1)
+    latest = instance.get_run_records(dg.RunsFilter(job_name=name, statuses=ended), limit=_RUNS_LOOKED_AT)
+    # Landing goes on alone where the rest of the job fails.
+    records = [one for one in latest if LANDING_ONLY_TAG not in one.dagster_run.tags]
     if not records:
         first = instance.get_run_records(dg.RunsFilter(job_name=name), limit=1)
         return _row(f"job {name}", "" if first else "has never run", "WARN")
     run, ended_at = records[0].dagster_run, records[0].end_time
     since = datetime.fromtimestamp(ended_at, UTC) if ended_at else None
-    failed = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(FAILURE_TAG) != "check"
+    failed = run.status is dg.DagsterRunStatus.FAILURE and failure_of(instance, run) != "check"
     return _row(f"job {name}", f"run {run.run_id[:8]} failed" if failed else "", since=since)
+
+
+def _is_at_work(evidence: Evidence) -> bool:
+    """Whether a run or a rebuild is under way that will take what waits, however long it takes over it."""
+    import dagster as dg
+
+    if evidence.instance is None:
+        return False
+    jobs = (pipeline_name(evidence.shop), rebuild_name(evidence.shop))
+    statuses = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    return any(
+        evidence.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses)) for job in jobs
+    )
 
 
 def _stream_rows(settings: CheckSettings, evidence: Evidence) -> list[Row]:
     """Whether each stream can be read, and how long its oldest row has been waiting."""
+    busy = _is_at_work(evidence)
     stale = streams(evidence.warehouse)
     steps = [(step, stale.get(step.stream.full_name)) for step in evidence.shop.transformations]
     readable = [step for step, is_stale in steps if is_stale is False]
@@ -105,7 +128,7 @@ def _stream_rows(settings: CheckSettings, evidence: Evidence) -> list[Row]:
             found.append(_row(f"stream {name}", "is stale: run `caves rebuild`"))
         else:
             row = waiting[name]
-            late = row["AGE"] > settings.stalled_minutes * 60
+            late = row["AGE"] > settings.stalled_minutes * 60 and not busy
             wrong = (
                 f"{row['WAITING']} rows wait, the oldest for {row['AGE'] / 60:.0f} minutes" if late else ""
             )

@@ -96,7 +96,11 @@ def _instance(settings: Settings) -> Any:
         return nullcontext()
     import dagster as dg
 
-    return dg.DagsterInstance.from_config(str(home))
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    except Exception as error:  # noqa: BLE001 - whatever its storage raises, the warehouse can be validated
+        Console(stderr=True).print(f"Dagster's state under {home} cannot be read ({type(error).__name__}).")
+        return nullcontext()
 
 
 def _table(report: Report) -> Table:

@@ -47,11 +47,11 @@ class ValidationCollector(Collector):
         yield when
 
     def _newest(self) -> dict[str, dict[str, Any]]:
-        """The last report of each shop; names are times."""
+        """The last complete report of each shop; names are times."""
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self._folder.glob("validate_report_*.json"), reverse=True)[:_LOOKED_AT]:
             report = _read(path)
-            if report is not None:
+            if report is not None and report.get("complete", True):
                 found.setdefault(report["shop"], report)
         return found
 

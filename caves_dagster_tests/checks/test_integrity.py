@@ -34,7 +34,7 @@ _ALL = {"offsets_accounted_for", "raw_vs_prod_counts", "duplicates"}
 
 def _checked(caves: Caves, since: datetime | None = None) -> dict[str, Outcome]:
     checks = integrity_checks(caves.shop)
-    return {one.name: run_check(caves.warehouse, caves.shop, one, since) for one in checks}
+    return {one.name: run_check(caves.warehouse, caves.shop, one, since, in_run=True) for one in checks}
 
 
 def _statuses(outcomes: dict[str, Outcome]) -> dict[str, str]:
@@ -99,9 +99,7 @@ def test_sound_data_passes_with_the_figures(sound: Caves) -> None:
 
 
 def test_empty_tables_do_not_pass(caves: Caves) -> None:
-    """Nobody has seen that all is well; where only a window is empty, all was well before it."""
-    assert _statuses(_checked(caves, datetime.now(UTC))) == dict.fromkeys(_ALL, "PASS")
-
+    """Nobody has seen that all is well."""
     outcomes = _checked(caves)
 
     assert _statuses(outcomes) == dict.fromkeys(_ALL, "WARN")
@@ -143,6 +141,16 @@ def order_amount_changed(warehouse: Warehouse) -> dict[str, str]:
     key = _order(warehouse)
     warehouse.execute(
         f"UPDATE PRODUCTION.ORDERS SET TOTAL_AMOUNT = TOTAL_AMOUNT + 0.01 WHERE ORDER_LINE_ID = {key}"
+    )
+    return {"raw_vs_prod_counts": f"orders: {key}"}
+
+
+def order_of_an_older_version(warehouse: Warehouse) -> dict[str, str]:
+    """Its amount is the newest version's all the same."""
+    key = _order(warehouse)
+    warehouse.execute(
+        "UPDATE PRODUCTION.ORDERS SET CUSTOMER_ID = 7, EVENT_TIME = DATEADD('second', -1, EVENT_TIME)"
+        f" WHERE ORDER_LINE_ID = {key}"
     )
     return {"raw_vs_prod_counts": f"orders: {key}"}
 
@@ -271,7 +279,11 @@ def raw_row_outside_its_batch(warehouse: Warehouse) -> dict[str, str]:
         "UPDATE RAW_DATA.RAW_EVENTS_STREAM SET KAFKA_OFFSET = 99999 WHERE EVENT_ID = %(id)s",
         {"id": row["EVENT_ID"]},
     )
-    return {"offsets_accounted_for": f"offsets add up: {row['KAFKA_TOPIC']} {row['KAFKA_PARTITION']}: "}
+    return {
+        "offsets_accounted_for": f"offsets add up: {row['KAFKA_TOPIC']} {row['KAFKA_PARTITION']}: ",
+        # RAW's version is newer by it than the one that production has.
+        "raw_vs_prod_counts": f"orders: {row['K']}",
+    }
 
 
 def dead_letter_deleted(warehouse: Warehouse) -> dict[str, str]:
@@ -395,6 +407,7 @@ def position_deleted(warehouse: Warehouse) -> dict[str, str]:
 CORRUPTIONS: list[Corruption] = [
     order_deleted,
     order_amount_changed,
+    order_of_an_older_version,
     order_amount_lost,
     order_that_raw_lacks,
     two_amounts_exchanged,

@@ -79,10 +79,15 @@ def test_sound_data_passes_every_check(sound: Caves) -> None:
         assert all(sum(row["CHECKED"] for row in one.rows) > 0 for one in outcomes.values())
 
 
-def test_a_window_that_holds_nothing_passes_what_is_windowed(sound: Caves) -> None:
+def test_a_window_that_holds_nothing_is_a_warning_but_in_a_run(sound: Caves) -> None:
     outcomes = _outcomes(sound, datetime.now(UTC) + timedelta(hours=1))
 
-    assert {one.status for one in outcomes.values()} == {"PASS"}
+    windowed = {one.name for one in _checks(sound) if one.windowed}
+    # Nobody has seen anything there; in a run, which brings what it brings, that is no fault.
+    assert {name for name, one in outcomes.items() if one.status != "PASS"} == windowed
+    for check in (one for one in _checks(sound) if one.windowed):
+        later = datetime.now(UTC) + timedelta(hours=1)
+        assert run_check(sound.warehouse, sound.shop, check, later, in_run=True).status == "PASS"
     looked_at = {name: sum(row["CHECKED"] for row in one.rows) for name, one in outcomes.items()}
     assert looked_at["orders_complete"] == looked_at["duplicates"] == looked_at["raw_vs_prod_counts"] == 0
     assert looked_at["stock_is_last_movement"] > 0
@@ -169,11 +174,11 @@ _CASES: dict[str, tuple[Callable[[Warehouse], str], set[str]]] = {
     ),
     "time moved within its day": (
         _set(_ORDERS, "EVENT_TIME = DATEADD('second', 1, DATE_TRUNC('day', EVENT_TIME))"),
-        {"orders_as_staged"},
+        {"orders_as_staged", "raw_vs_prod_counts"},
     ),
     "time moved to another day": (
         _set(_ORDERS, "EVENT_TIME = DATEADD('day', -1, EVENT_TIME)"),
-        {"orders_in_range", "orders_as_staged"},
+        {"orders_in_range", "orders_as_staged", "raw_vs_prod_counts"},
     ),
     "date moved": (_set(_ORDERS, "ORDER_DATE = DATEADD('day', -1, ORDER_DATE)"), {"orders_in_range"}),
     "wine renamed": (_set(_ORDERS, "PRODUCT_NAME = 'Eau'"), {"orders_as_staged"}),
@@ -211,6 +216,10 @@ _CASES: dict[str, tuple[Callable[[Warehouse], str], set[str]]] = {
     ),
     "stock of an older movement": (
         _stock(f"UPDATE {_STOCK} SET LAST_MOVEMENT_AT = DATEADD('second', -1, LAST_MOVEMENT_AT)"),
+        {"stock_is_last_movement"},
+    ),
+    "stock renamed": (
+        _stock(f"UPDATE {_STOCK} SET PRODUCT_CATEGORY = 'Blanc', PRODUCT_NAME = 'Eau'"),
         {"stock_is_last_movement"},
     ),
     "stock lost": (_stock(f"DELETE FROM {_STOCK}"), {"stock_is_last_movement"}),

@@ -67,7 +67,12 @@ def test_a_table_that_is_gone(caves: Caves) -> None:
         ("INTEGER", "NUMBER(38, 0)"),
         ("DECIMAL(10, 2)", "NUMBER(10, 2)"),
         ("VARCHAR(50)", "TEXT(50)"),
+        ("BIGINT", "NUMBER(38, 0)"),
+        ("DECIMAL(10)", "NUMBER(10, 0)"),
         ("TIMESTAMP_LTZ", "TIMESTAMP_LTZ"),
+        ("TIMESTAMP_NTZ(6)", "TIMESTAMP_NTZ"),
+        ("TIMESTAMPTZ", "TIMESTAMP_TZ"),
+        ("BINARY(8388608)", "BINARY"),
         ("VARIANT", "VARIANT"),
     ],
 )

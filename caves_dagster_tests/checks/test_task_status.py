@@ -29,7 +29,7 @@ from caves_dagster.assets.transformation import transform
 from caves_dagster.checks.catalogue import shop_checks
 from caves_dagster.checks.check import Outcome, run_check
 from caves_dagster.jobs import pipeline_name
-from caves_dagster.resources import FAILURE_TAG
+from caves_dagster.resources import FAILURE_TAG, LANDING_ONLY_TAG
 from caves_dagster.warehouse.connection import Row
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw
@@ -160,6 +160,8 @@ def test_a_last_run_that_failed_fails_unless_a_check_stopped_it(
     assert outcome.status == "FAIL"
     assert outcome.offending_keys == [f"job caves_pipeline: run {run_id[:8]} failed"]
 
+    _ran(caves, at_work, dg.DagsterRunStatus.SUCCESS, **{LANDING_ONLY_TAG: "true"})
+    assert _status(caves, at_work).status == "FAIL", "landing alone does not make it good"
     at_work.add_run_tags(run_id, {FAILURE_TAG: "check"})
     assert _status(caves, at_work).status == "PASS"
 
@@ -180,6 +182,9 @@ def test_a_stream_that_stands_still_fails(caves: Caves, at_work: dg.DagsterInsta
     insert_raw(caves.warehouse, [feed.order(3)])
     assert waiting()[0] == "FAIL"
     assert waiting()[2][0].startswith(f"stream {name}: 1 rows wait, the oldest for ")
+    run_id = _ran(caves, at_work, dg.DagsterRunStatus.STARTED)
+    assert waiting()[0] == "PASS", "somebody is at it"
+    at_work.delete_run(run_id)
     transform(caves.warehouse, caves.shop, caves.shop.transformations[0])
     outcome = _status(caves, at_work)
     assert (outcome.status, _row(outcome, "stream STAGING.STREAM_STG_ORDERS")["WAITING"]) == ("PASS", 1)

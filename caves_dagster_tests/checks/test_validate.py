@@ -55,7 +55,7 @@ def test_sound_data_exits_0_with_a_table_and_a_report(sound: Caves, tmp_path: Pa
     done, report = _validate(sound, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert set(report) == {"timestamp", "shop", "since", "status", "checks"}
+    assert set(report) == {"timestamp", "shop", "since", "complete", "status", "checks"}
     # The batch half is not loaded, and no Dagster runs here.
     assert (report["shop"], report["status"], report["since"]) == ("caves", "WARN", None)
     assert datetime.now(UTC) - datetime.fromisoformat(report["timestamp"]) < timedelta(minutes=2)
@@ -94,6 +94,8 @@ def test_only_some_checks_and_only_what_is_recent(sound: Caves, tmp_path: Path) 
     assert done.returncode == 0
     assert set(report["checks"]) == {"raw_vs_prod_counts", "data_quality"}
     assert report["since"] == f"{tomorrow}T00:00:00+00:00"
+    assert not report["complete"]
+    assert report["status"] == "WARN", "nothing has come since tomorrow"
     assert report["checks"]["raw_vs_prod_counts"]["figures"][0]["checked"] == 0
 
 
