@@ -52,7 +52,7 @@ def consume(
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one has its usual effect."""
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process."""
     stop = threading.Event()
 
     def give_up() -> None:
@@ -62,9 +62,10 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         os._exit(1)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        # Not by the signal's usual effect: the first process of a container has none.
+        if stop.is_set():
+            os._exit(128 + number)
         stop.set()
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_DFL)
         timer = threading.Timer(STOP_SECONDS, give_up)
         timer.daemon = True
         timer.start()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from contextlib import ExitStack
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -31,8 +33,15 @@ def metrics(
     settings = load_settings()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        # A second one: what is looked at does not answer.
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, on_signal)
     found = Metrics()
     found.registry.register(ValidationCollector(settings.reports))
     with ExitStack() as stack:
@@ -43,10 +52,14 @@ def metrics(
         def unready() -> list[str]:
             return [problem for observer in observers for problem in observer.unready()]
 
-        host, wanted = settings.metrics.host, port or settings.metrics.port or 8000
-        stack.enter_context(serving(found.registry, host, wanted, list, unready))
-        log.info("Metrics on http://%s:%d/metrics.", host, wanted)
-        while not stop.is_set():
+        def look() -> None:
             for observer in observers:
                 observer.look()
-            stop.wait(LOOK_SECONDS)
+
+        # First: else a scrape would find counters that begin at 0, and the next one all that was ever landed.
+        look()
+        host, wanted = settings.metrics.host, port or settings.metrics.port or 8000
+        stack.enter_context(serving(found.registry, host, wanted, list, unready, "--port"))
+        log.info("Metrics on http://%s:%d/metrics.", host, wanted)
+        while not stop.wait(LOOK_SECONDS):
+            look()

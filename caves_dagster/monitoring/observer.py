@@ -14,7 +14,7 @@ from typing import Any
 
 from caves_dagster.errors import CavesError
 from caves_dagster.ingest.land import Lander
-from caves_dagster.ingest.positions import make_plan
+from caves_dagster.ingest.positions import current_positions, make_plan
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.monitoring.metrics import BatchFigures, Metrics
 from caves_dagster.monitoring.staging import waiting_rows
@@ -68,13 +68,18 @@ class Observer:
         self._looked_at = time.monotonic()
 
     def _look(self) -> None:
-        state = self._kafka.inspect(self._shop.topic)
-        if state == self._settled:
+        topic = self._shop.topic
+        if self._kafka.inspect(topic) == self._settled:
             return
         self._settled = None
+        # In this order: what is landed meanwhile must not look like a log that ends below its position.
+        stored = self._lander.positions(topic)
         self._read_batches()
-        plan = make_plan(state, self._lander.positions(self._shop.topic))
-        self._lags = {partition: plan.goal[partition] - plan.start[partition] for partition in plan.start}
+        state = self._kafka.inspect(topic)
+        plan = make_plan(state, stored)
+        current = current_positions(state, stored)
+        begins = {p: current[p].next_offset if p in current else plan.start[p] for p in plan.start}
+        self._lags = {p: max(0, state.ends[p] - begin) for p, begin in begins.items()}
         waiting = waiting_rows(self._warehouse, self._shop)
         self._metrics.set_waiting(self._shop.topic, waiting)
         if not plan.has_news and not waiting:

@@ -17,7 +17,12 @@ Problems = Callable[[], Sequence[str]]
 
 @contextmanager
 def serving(
-    registry: CollectorRegistry, host: str, port: int, unhealthy: Problems, unready: Problems
+    registry: CollectorRegistry,
+    host: str,
+    port: int,
+    unhealthy: Problems,
+    unready: Problems,
+    option: str = "--metrics-port",
 ) -> Iterator[int]:
     """Serve while the block runs; gives the port.
 
@@ -25,6 +30,7 @@ def serving(
         port: 0 for any that is free.
         unhealthy: why the process should be started anew; nothing if it should not.
         unready: why it does not do its work now; nothing if it does.
+        option: the command's own for another port.
 
     Raises:
         PlatformError: the port is taken.
@@ -59,7 +65,7 @@ def serving(
     except OSError as error:
         raise PlatformError(
             f"Metrics cannot be served on {host}:{port} ({error.strerror}).",
-            "Choose another port with --metrics-port (0: none), or set CAVES_METRICS_PORT.",
+            f"Choose another port with {option}, or set CAVES_METRICS_PORT.",
         ) from error
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

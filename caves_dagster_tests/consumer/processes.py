@@ -17,20 +17,20 @@ from caves_dagster_tests.ingest.accounting import environment
 _COMMAND = "from caves_dagster.cli import main; main()"
 
 
-class Consumer:
-    """One `caves consume`.
+class Process:
+    """One `caves …`.
 
     Args:
         log: file of what it prints.
     """
 
-    def __init__(self, caves: Caves, log: Path, *options: str, **settings: str) -> None:
+    def __init__(self, caves: Caves, log: Path, *command: str, **settings: str) -> None:
         settings = {"CAVES_METRICS_PORT": "0"} | settings
         self._log = log
         self._begin = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "consume", *options],
+                [sys.executable, "-c", _COMMAND, *command],
                 cwd=PROJECT_ROOT,
                 env=environment(caves, **settings),
                 stdout=output,
@@ -57,6 +57,13 @@ class Consumer:
         """SIGKILL, whatever it is doing."""
         self.process.kill()
         self.process.wait(10)
+
+
+class Consumer(Process):
+    """One `caves consume`."""
+
+    def __init__(self, caves: Caves, log: Path, *options: str, **settings: str) -> None:
+        super().__init__(caves, log, "consume", *options, **settings)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from caves_dagster.errors import PlatformError
+from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.monitoring.metrics import BatchFigures, Metrics
 from caves_dagster.monitoring.observer import Observer
@@ -21,7 +23,7 @@ from caves_dagster.monitoring.server import serving
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
-from caves_dagster_tests.consumer.processes import Consumer, consuming
+from caves_dagster_tests.consumer.processes import Consumer, Process, consuming
 from caves_dagster_tests.ingest.accounting import ingest
 from caves_dagster_tests.test_sensors import Recording
 
@@ -173,6 +175,27 @@ def test_lag_is_what_nobody_has_landed(caves: Caves) -> None:
     assert total(_exposed(metrics.registry), "kafka_consumer_lag") == 0
 
 
+def test_what_lands_during_a_look_is_no_lag(caves: Caves, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions above an end that was asked for before them would be a log that was cut: all of it waits."""
+    caves.publish(caves.events(30))
+    ingest(caves)
+    metrics = Metrics()
+    observer = Observer(caves.settings, caves.shop, caves.warehouse, metrics)
+    inspect, seeds = KafkaClient.inspect, iter(range(2, 9))
+
+    def inspect_and_land(client: KafkaClient, topic: str) -> TopicState:
+        state = inspect(client, topic)
+        if client is observer._kafka:
+            caves.publish(caves.events(10, seed=next(seeds)))
+            ingest(caves)
+        return state
+
+    monkeypatch.setattr(KafkaClient, "inspect", inspect_and_land)
+    observer.look()
+    assert observer.problem == ""
+    assert total(_exposed(metrics.registry), "kafka_consumer_lag") == 0
+
+
 def test_a_broker_that_is_away_is_not_ready(caves: Caves) -> None:
     kafka = caves.settings.kafka.model_copy(
         update={"bootstrap_servers": "127.0.0.1:1", "timeout_seconds": 0.5}
@@ -184,16 +207,62 @@ def test_a_broker_that_is_away_is_not_ready(caves: Caves) -> None:
     assert "127.0.0.1:1" in observer.unready()[0]
 
 
-def test_a_taken_port_is_told_with_its_remedy() -> None:
-    registry = CollectorRegistry()
-    with serving(registry, "127.0.0.1", 0, list, list) as port:
-        began = time.monotonic()
-        with (
-            pytest.raises(PlatformError, match=f"{port}.*--metrics-port"),
-            serving(registry, "127.0.0.1", port, list, list),
-        ):
-            pass
-        assert time.monotonic() - began < 5
+@pytest.mark.parametrize("command", ["consume", "metrics"])
+def test_a_taken_port_is_told_with_the_commands_own_option(
+    caves: Caves, tmp_path: Path, command: str
+) -> None:
+    option = {"consume": "--metrics-port", "metrics": "--port"}[command]
+    with serving(CollectorRegistry(), "127.0.0.1", 0, list, list) as port:
+        ended = Process(caves, tmp_path / "log", command, option, str(port))
+        assert ended.process.wait(60) == 1
+    assert f"{port}" in ended.said
+    assert f"another port with {option}," in ended.said
+    assert "Traceback" not in ended.said
+
+
+def test_a_second_signal_ends_the_metrics_at_once(caves: Caves, tmp_path: Path) -> None:
+    """The first one is waited for while a look hangs: the broker does not answer."""
+    port = ports.any_free("127.0.0.1")
+    hanging = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{hanging.getsockname()[1]}"
+    settings = {"KAFKA_BOOTSTRAP_SERVERS": address, "CAVES_KAFKA_TIMEOUT_SECONDS": "60"}
+    with hanging:
+        metrics = Process(caves, tmp_path / "log", "metrics", "--port", str(port), **settings)
+        hanging.settimeout(60)
+        asked, _ = hanging.accept()
+        try:
+            for _ in range(2):
+                assert metrics.process.poll() is None
+                metrics.process.send_signal(signal.SIGTERM)
+                time.sleep(1.0)
+            assert metrics.process.wait(5) == 128 + signal.SIGTERM
+        finally:
+            asked.close()
+            metrics.kill()
+
+
+def test_a_restart_invents_no_traffic(caves: Caves, tmp_path: Path) -> None:
+    """The first answer holds all that was ever committed: a counter that begins below is seen to rise."""
+    caves.publish(caves.events(50))
+    ingest(caves)
+    port = ports.any_free("127.0.0.1")
+    metrics = Process(caves, tmp_path / "log", "metrics", "--port", str(port))
+    try:
+        seen: list[str] = []
+        until(lambda: answers(port, seen), "it answers")
+        assert total(seen[0], "kafka_events_consumed_total") == 50
+        assert metrics.stop() == 0, metrics.said
+    finally:
+        metrics.kill()
+
+
+def answers(port: int, seen: list[str]) -> bool:
+    """Whether it gave its metrics, which are added to `seen`."""
+    try:
+        seen.append(fetch(port, "/metrics")[1])
+    except OSError:
+        return False
+    return True
 
 
 def test_problems_are_a_503() -> None:

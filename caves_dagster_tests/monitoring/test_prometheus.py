@@ -46,6 +46,13 @@ def test_the_example_of_alertmanager_is_yaml_without_secrets() -> None:
     assert "http" not in path.read_text(encoding="utf-8")
 
 
+def test_one_job_s_alert_does_not_silence_another_s() -> None:
+    path = PROJECT_ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
+    rules = yaml.safe_load(path.read_text(encoding="utf-8"))["inhibit_rules"]
+    assert rules
+    assert all("job" in rule["equal"] for rule in rules)
+
+
 def exposed(folder: Path) -> str:
     metrics = Metrics()
     metrics.registry.register(ValidationCollector(folder))
@@ -54,7 +61,12 @@ def exposed(folder: Path) -> str:
 
 def test_the_newest_report_of_each_shop_is_told(caves: Caves, tmp_path: Path) -> None:
     assert "caves_validation_status{" not in exposed(tmp_path)
-    old = validate(caves.settings, caves.shop, caves.warehouse, names=["duplicates", "low_stock"])
+    found = validate(caves.settings, caves.shop, caves.warehouse, names=["duplicates", "low_stock"])
+    write(replace(found, at=found.at - timedelta(milliseconds=1)), tmp_path)
+    assert "caves_validation_status{" not in exposed(tmp_path), (
+        "a report of some checks says nothing of the rest"
+    )
+    old = replace(found, complete=True)
     write(replace(old, shop=replace(caves.shop, name="other")), tmp_path)
     caves.publish(caves.events(20))
     ingest(caves)
@@ -63,7 +75,7 @@ def test_the_newest_report_of_each_shop_is_told(caves: Caves, tmp_path: Path) ->
     caves.warehouse.execute("INSERT INTO PRODUCTION.ORDERS SELECT * FROM PRODUCTION.ORDERS")
     write(replace(old, at=old.at + timedelta(milliseconds=1)), tmp_path)
     new = validate(caves.settings, caves.shop, caves.warehouse, names=["duplicates"])
-    write(new, tmp_path)
+    write(replace(new, complete=True), tmp_path)
     text = exposed(tmp_path)
     assert 'caves_validation_status{check="duplicates",shop="caves"} 2.0' in text
     before = {check.name: outcome.status for check, outcome in old.found}
