@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -39,6 +40,7 @@ class Reporter:
         self._lock = Lock()
         self._landed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
+        self._untold: list[dg.AssetMaterialization] = []
         self._reported_at = time.monotonic()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="dagster", daemon=True)
@@ -69,10 +71,13 @@ class Reporter:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        with dg.DagsterInstance.from_config(str(self._home)) as instance:
+        instance = None
+        with ExitStack() as stack:
             while True:
                 stopping = self._stop.is_set()
                 try:
+                    if instance is None:
+                        instance = stack.enter_context(dg.DagsterInstance.from_config(str(self._home)))
                     self._tell(instance, stopping)
                 except Exception as error:  # noqa: BLE001 - whatever storage raises, the next time may succeed
                     log.warning("Telling Dagster failed: %s", error)
@@ -83,15 +88,23 @@ class Reporter:
     def _tell(self, instance: dg.DagsterInstance, stopping: bool) -> None:
         if self._is_alive() and not stopping:
             renew_lease(instance, self._shop, self._works, time.time())
-        seconds = time.monotonic() - self._reported_at
-        if not stopping and seconds < REPORT_SECONDS:
-            return
-        with self._lock:
-            landed, self._landed = self._landed, Counter()
-            changed, self._changed = self._changed, Counter()
-        for materialisation in materialisations(self._shop, landed, changed, seconds):
-            instance.report_runless_asset_event(materialisation)
+        if not self._untold and (stopping or time.monotonic() - self._reported_at >= REPORT_SECONDS):
+            self._untold = self._due()
+        while self._untold:
+            instance.report_runless_asset_event(self._untold[0])
+            # Only now: what the storage did not take is told the next time.
+            self._untold.pop(0)
             self._reported_at = time.monotonic()
+
+    def _due(self) -> list[dg.AssetMaterialization]:
+        """What there is to tell of the work since it was last asked."""
+        with self._lock:
+            landed, changed = self._landed, self._changed
+            # Dead letters alone wait for the next event, to be told with it.
+            if landed["events_landed"]:
+                self._landed = Counter()
+            self._changed = Counter()
+        return materialisations(self._shop, landed, changed, time.monotonic() - self._reported_at)
 
 
 def materialisations(
@@ -100,14 +113,15 @@ def materialisations(
     """What to report of `seconds` of work, upstream first: RAW, the tables behind it, the views over them.
 
     Args:
-        landed: figures of what was landed; empty where nothing was.
-        changed: rows changed by table, of every table that was written, by none too; empty where none was.
+        landed: figures of what was landed. Without events RAW is as it was: a report of it would make the
+            tables behind it look out of date.
+        changed: rows changed by table, by 0 too: it is up to date; empty where no pass followed.
     """
     common: dict[str, Any] = {"consumer": True, "seconds": round(seconds, 1)}
     found = []
-    if landed:
+    if landed.get("events_landed"):
         found.append((shop.raw, dict(landed)))
-    if any(changed.values()):
+    if changed:
         tables = [table for table in shop.tables if table.full_name in changed]
         found += [(table, {"rows_changed": changed[table.full_name]}) for table in tables]
         found += [(view, {}) for view in shop.views]

@@ -137,4 +137,46 @@ def test_one_that_hangs_does_not_keep_its_lease(caves: Caves, tmp_path: Path) ->
 
 def test_nothing_done_is_nothing_reported(caves: Caves) -> None:
     assert materialisations(caves.shop, {}, {}, 30) == []
-    assert materialisations(caves.shop, {}, {"PRODUCTION.ORDERS": 0}, 30) == []
+
+
+def test_raw_is_reported_where_events_landed_and_a_table_whenever_a_pass_followed(caves: Caves) -> None:
+    """Else a batch of dead letters, or of redelivered events, makes production look older than RAW."""
+    assert materialisations(caves.shop, {"events_landed": 0, "dead_letters": 9}, {}, 30) == []
+    found = materialisations(caves.shop, {"events_landed": 5}, {"PRODUCTION.ORDERS": 0}, 30)
+    assert [one.asset_key for one in found[:2]] == [RAW, ORDERS]
+    assert found[1].metadata["rows_changed"].value == 0
+
+
+def test_what_dagsters_storage_did_not_take_is_told_the_next_time(
+    caves: Caves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is away when the consumer begins, and again between two events of one report."""
+    monkeypatch.setattr("caves_dagster.consumer.reporter.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("caves_dagster.consumer.reporter.REPORT_SECONDS", 0.1)
+    home = dagster_home(tmp_path)
+    failures = iter([True])
+    report, open_instance = dg.DagsterInstance.report_runless_asset_event, dg.DagsterInstance.from_config
+    answers = iter([True, False])  # the first table is taken, the second one is not
+
+    def from_config(folder: str) -> dg.DagsterInstance:
+        if next(failures, False):
+            raise OSError("away")
+        return open_instance(folder)
+
+    def report_or_fail(instance: dg.DagsterInstance, event: dg.AssetMaterialization) -> None:
+        if not next(answers, True):
+            raise OSError("away")
+        report(instance, event)
+
+    monkeypatch.setattr(dg.DagsterInstance, "from_config", from_config)
+    monkeypatch.setattr(dg.DagsterInstance, "report_runless_asset_event", report_or_fail)
+    reporter = Reporter(home, caves.shop, True, lambda: True)
+    reporter.transformed({table.full_name: 3 for table in caves.shop.tables[1:]})
+    reporter.start()
+    time.sleep(1.0)
+    reporter.stop(10)
+    with open_instance(str(home)) as instance:
+        for table in caves.shop.tables[1:]:
+            (told,) = reported(instance, dg.AssetKey(table.key))
+            assert told.metadata["rows_changed"].value == 3
+        assert len(reported(instance, DAILY)) == 1
