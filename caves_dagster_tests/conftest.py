@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,11 @@ for _name in list(os.environ):
     if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
         del os.environ[_name]
 os.environ["CAVES_ENV_FILE"] = os.devnull
+
+# A shell that runs the tests in the background has them ignore SIGINT. Dagster then has them ignore SIGTERM
+# too, and so would every server that they start and want to stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How fast an example is made says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile(

@@ -212,6 +212,7 @@ def test_a_reader_in_a_transaction_keeps_the_rows_it_began_with(caves: Caves) ->
     assert caves.warehouse.query(_WHOLE) == before
 
 
+@pytest.mark.slow
 def test_rebuilds_beside_a_producer_and_the_pipeline_lose_and_double_nothing(caves: Caves) -> None:
     messages = caves.events(700)
     produced, rebuilt = threading.Event(), threading.Event()
@@ -315,6 +316,7 @@ def _killer(caves: Caves) -> Iterator[Callable[[int], int]]:
         told.close()
 
 
+@pytest.mark.slow
 def test_killed_before_any_of_its_statements_it_leaves_all_of_the_old_or_all_of_the_new(caves: Caves) -> None:
     feed = Feed()
     insert_raw(caves.warehouse, _rows(8, feed))

@@ -118,6 +118,7 @@ def test_a_load_killed_at_any_step_leaves_the_old_rows_or_the_new_ones(loaded: B
     assert outcomes[-1] == NEW_ROWS
 
 
+@pytest.mark.slow
 def test_a_transaction_left_open_by_a_dead_load_is_not_waited_for_for_ever(
     loaded: Batches, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_it_goes_on_at_the_position_of_record_not_at_the_groups(caves: Caves, tm
     require_exactly_once(caves, messages)
 
 
+@pytest.mark.slow
 def test_a_run_of_dagster_beside_it_costs_neither_anything(caves: Caves, tmp_path: Path) -> None:
     messages = caves.events(600)
     with consuming(caves, tmp_path / "log") as consumer:
@@ -108,6 +109,7 @@ def test_a_run_of_dagster_beside_it_costs_neither_anything(caves: Caves, tmp_pat
     require_exactly_once(caves, messages)
 
 
+@pytest.mark.slow
 def test_one_that_was_suspended_lands_nothing_that_another_has_landed(caves: Caves, tmp_path: Path) -> None:
     """Its partitions went to the other one meanwhile; it wakes up with messages of them in its hands."""
     messages = caves.events(400)
@@ -208,6 +210,7 @@ def is_ended(session: Warehouse) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_transaction_that_a_killed_instance_left_open_is_ended(
     caves: Caves, monkeypatch: pytest.MonkeyPatch
 ) -> None:

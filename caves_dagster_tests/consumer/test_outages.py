@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from caves_dagster.errors import CavesError
 from caves_dagster.local.platform import WAREHOUSE, Platform, running_platform
 from caves_dagster_tests.brokers import Broker, on_both_brokers, until
@@ -49,6 +51,7 @@ def test_another_cluster_at_the_same_address_is_a_gap_and_its_events_land(
     require_exactly_once(caves, [*first, *second])
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_was_away_costs_only_time(embedded_broker: Broker, tmp_path: Path) -> None:
     with running_platform(tmp_path / "own", servers=(WAREHOUSE,)) as own:
         platform = Platform(own.home, preferred_ports=False, servers=(WAREHOUSE,), owner=os.getpid())

@@ -33,6 +33,7 @@ def lag(caves: Caves) -> int:
     return sum(caves.kafka.inspect(caves.shop.topic).ends.values()) - int(row["N"] or 0)
 
 
+@pytest.mark.slow
 def test_instances_that_join_and_leave_share_the_partitions(caves: Caves, tmp_path: Path) -> None:
     first = Consumer(caves, tmp_path / "first")
     second = Consumer(caves, tmp_path / "second")
@@ -58,6 +59,7 @@ def _owned(consumer: Consumer) -> set[int]:
     return {int(number) for number in listed.split(",") if number.strip()}
 
 
+@pytest.mark.slow
 def test_whatever_is_killed_and_started_nothing_is_lost_and_nothing_doubled(
     caves: Caves, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

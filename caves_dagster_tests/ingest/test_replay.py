@@ -394,6 +394,7 @@ with Warehouse(settings.snowflake) as warehouse:
 """
 
 
+@pytest.mark.slow
 def test_a_replay_killed_again_and_again_beside_an_ingestion_loses_and_doubles_nothing(caves: Caves) -> None:
     draw = random.Random(20_261_121)
     events, _, invalid = feed(caves, 240, every=2)
