@@ -7,6 +7,7 @@ partitions move: what was read and not landed is forgotten, and whoever has the 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import socket
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 SAY_SECONDS = 10.0
 ALIVE_SECONDS = 120.0
 """The loop has to come round within this; a landing may wait for locks and for a slow warehouse."""
+WORKED_SECONDS = 30.0
+"""A turn longer ago than this, beside the linger, is not work that goes on: Dagster may take over."""
 KILLED_AFTER_SECONDS = 30.0
 """A landing transaction that is older is ended where it is in the way: its writer may try again."""
 _FENCE_SECONDS = 5.0
@@ -58,7 +61,7 @@ class Consumption:
 
     Attributes:
         report: what this instance has landed since it began.
-        lags: offsets that are left to read, of each partition that is its own.
+        committed: where its own partitions stand in KAFKA_OFFSETS, as far as it knows.
         turned_at, landed_at: when the loop last came round and a batch last landed, on the monotonic clock.
     """
 
@@ -72,12 +75,18 @@ class Consumption:
         self._held_up = False
         self._said_at, self._said = time.monotonic(), 0
         self.report = IngestReport(shop.topic)
-        self.lags: Mapping[int, int] = {}
+        self.committed: Mapping[int, int] = {}
         self.turned_at = self.landed_at = time.monotonic()
+        self._worked_at = -math.inf
 
     def is_alive(self) -> bool:
         """Whether the loop goes round."""
         return time.monotonic() - self.turned_at < ALIVE_SECONDS
+
+    def is_landing(self) -> bool:
+        """Whether it has partitions, and has just landed what they held."""
+        seconds = WORKED_SECONDS + self._settings.consumer.linger_seconds
+        return time.monotonic() - self._worked_at < seconds
 
     def run(self, stop: Event, on_landed: Callable[[Batch], None]) -> None:
         """Land until told to stop; then finish the batch in hand and leave the group.
@@ -106,7 +115,7 @@ class Consumption:
                     failures += 1
                     self._back_off(reader, error, failures, stop)
         finally:
-            self._say(0)
+            self._say(reader, 0)
             reader.close()
 
     def _turn(self, reader: GroupReader, stop: Event) -> None:
@@ -124,9 +133,11 @@ class Consumption:
         if read.moves:
             self._land(read, self._state, ())
             reader.commit({partition: moved.end for partition, moved in read.progress.items()})
-        self.lags = reader.lags()
+        self.committed = dict(reader.positions)  # all that was read is landed
         self.turned_at = time.monotonic()
-        self._say(SAY_SECONDS)
+        if self.committed:
+            self._worked_at = self.turned_at
+        self._say(reader, SAY_SECONDS)
 
     def _place(self, reader: GroupReader) -> TopicState:
         """Begin where KAFKA_OFFSETS says, with new partitions and gaps recorded for the whole topic.
@@ -148,6 +159,7 @@ class Consumption:
             expected = {partition: plan.expected[partition] for partition in first.progress}
             self._land(first, plan.state, plan.gaps, expected)
         reader.place(plan.start)
+        self.committed = dict(reader.positions)
         return plan.state
 
     def _land(
@@ -181,20 +193,21 @@ class Consumption:
         log.log(level, "Reading again from the stored positions in %.1f s: %s", pause, told)
         reader.unplace()
         reader.wait(pause, stop)
+        self.committed = {p: offset for p, offset in self.committed.items() if p in reader.owned}
         self._held_up = isinstance(error, WriteConflict)
         self.turned_at = time.monotonic()
 
-    def _say(self, every: float) -> None:
+    def _say(self, reader: GroupReader, every: float) -> None:
         """The running totals, now and then while there is news."""
         now = time.monotonic()
         if now - self._said_at < every or self.report.batches == self._said:
             return
-        self._said_at, self._said = now, self.report.batches
+        self._said_at, self._said, lags = now, self.report.batches, reader.lags()
         log.info(
             "%s events landed and %s dead letters in %s batches since the start; lag %s over %d partitions.",
             f"{self.report.landed:,}",
             f"{self.report.dead:,}",
             f"{self.report.batches:,}",
-            f"{sum(self.lags.values()):,}",
-            len(self.lags),
+            f"{sum(lags.values()):,}",
+            len(lags),
         )

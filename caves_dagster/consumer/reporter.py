@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from caves_dagster.consumer.lease import RENEW_SECONDS, Work, renew_lease
+from caves_dagster.consumer.lease import RENEW_SECONDS, Work, held_lease, renew_lease
 from caves_dagster.ingest.batch import Batch
 from caves_dagster.shop import Shop
 
@@ -29,14 +29,18 @@ class Reporter:
     Args:
         home: DAGSTER_HOME, with a dagster.yaml.
         transforms: whether this consumer does the transformations too.
-        is_alive: whether the consumer's loop goes round; the lease of one that hangs is not renewed.
+        is_landing: whether this consumer does its work; else its lease is not renewed.
+
+    Attributes:
+        others_land: whether another consumer's lease was seen while this one did not land.
     """
 
-    def __init__(self, home: Path, shop: Shop, transforms: bool, is_alive: Callable[[], bool]) -> None:
+    def __init__(self, home: Path, shop: Shop, transforms: bool, is_landing: Callable[[], bool]) -> None:
         self._home = home
         self._shop = shop
         self._works: tuple[Work, ...] = ("landing", "transforming") if transforms else ("landing",)
-        self._is_alive = is_alive
+        self._is_landing = is_landing
+        self.others_land = False
         self._lock = Lock()
         self._landed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
@@ -86,7 +90,9 @@ class Reporter:
                 self._stop.wait(RENEW_SECONDS)
 
     def _tell(self, instance: dg.DagsterInstance, stopping: bool) -> None:
-        if self._is_alive() and not stopping:
+        if not self._is_landing():
+            self.others_land = bool(held_lease(instance, self._shop, "landing", time.time()))
+        elif not stopping:
             renew_lease(instance, self._shop, self._works, time.time())
         if not self._untold and (stopping or time.monotonic() - self._reported_at >= REPORT_SECONDS):
             self._untold = self._due()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from threading import Event
 
 from caves_dagster.consumer.consume import Consumption
@@ -33,14 +34,15 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
     with ExitStack() as stack:
         warehouse = stack.enter_context(Warehouse(settings.snowflake))
         consumption = Consumption(settings, shop, warehouse)
+        reporter = _reporter(settings, shop, transforms, consumption)
         metrics = Metrics()
         if metrics_port:
-            watch = Watch(settings, shop, consumption, metrics)
+            others_land = partial(_others_land, reporter)
+            watch = Watch(settings, shop, consumption, metrics, others_land)
             host, problems = settings.metrics.host, (watch.unhealthy, watch.unready)
             stack.enter_context(serving(metrics.registry, host, metrics_port, *problems))
             watch.start()
             stack.callback(watch.stop)
-        reporter = _reporter(settings, shop, transforms, consumption)
         if reporter:
             reporter.start()
             stack.callback(reporter.stop, _LAST_WORD_SECONDS)
@@ -72,4 +74,9 @@ def _reporter(settings: Settings, shop: Shop, transforms: bool, consumption: Con
     if not (home / "dagster.yaml").is_file():
         log.info("No dagster.yaml in %s: nothing is told to Dagster.", home)
         return None
-    return Reporter(home, shop, transforms, consumption.is_alive)
+    return Reporter(home, shop, transforms, consumption.is_landing)
+
+
+def _others_land(reporter: Reporter | None) -> bool:
+    """Where no Dagster is told, nobody holds a lease."""
+    return reporter is not None and reporter.others_land

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
 from caves_dagster.consumer.consume import Consumption
@@ -24,9 +25,20 @@ _BEHIND_SECONDS = 60.0
 
 
 class Watch:
-    """Looks at the broker, the warehouse and the loop; keeps the gauges that nobody else knows."""
+    """Looks at the broker, the warehouse and the loop; keeps the gauges that nobody else knows.
 
-    def __init__(self, settings: Settings, shop: Shop, consumption: Consumption, metrics: Metrics) -> None:
+    Args:
+        others_land: whether another consumer is known to land.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shop: Shop,
+        consumption: Consumption,
+        metrics: Metrics,
+        others_land: Callable[[], bool],
+    ) -> None:
         self._settings = settings
         self._shop = shop
         self._consumption = consumption
@@ -35,7 +47,9 @@ class Watch:
         self._looked_at = time.monotonic()
         self._seen_batches = -1
         self._waiting = 0
-        metrics.follow_lag(shop.topic, lambda: consumption.lags)
+        self._others_land = others_land
+        self._ends: Mapping[int, int] = {}
+        metrics.follow_lag(shop.topic, self.lags)
         self._stop = Event()
         self._thread = Thread(target=self._run, name="watch", daemon=True)
 
@@ -47,6 +61,11 @@ class Watch:
         """End, without waiting for an answer."""
         self._stop.set()
         self._thread.join(0.5)
+
+    def lags(self) -> dict[int, int]:
+        """What the broker has and KAFKA_OFFSETS has not, of each partition of its own."""
+        ends, committed = self._ends, self._consumption.committed
+        return {p: max(0, ends[p] - offset) for p, offset in committed.items() if p in ends}
 
     def unhealthy(self) -> list[str]:
         """Why it should be started anew."""
@@ -60,7 +79,9 @@ class Watch:
         problems = [*self.unhealthy(), *self._away]
         if now - self._looked_at > 3 * LOOK_SECONDS:
             problems.append(f"Broker and warehouse were last asked {now - self._looked_at:.0f} s ago.")
-        lag, landed = sum(self._consumption.lags.values()), self._consumption.landed_at
+        if not self._consumption.is_landing() and not self._others_land():
+            problems.append("It lands nothing: no partition was given to it, or none works; see its log.")
+        lag, landed = sum(self.lags().values()), self._consumption.landed_at
         if lag and now - landed > _BEHIND_SECONDS:
             problems.append(f"{lag:,} offsets wait, and the last batch landed {now - landed:.0f} s ago.")
         return problems
@@ -76,7 +97,7 @@ class Watch:
     def _look(self, kafka: KafkaClient, warehouse: Warehouse) -> list[str]:
         found = []
         try:
-            kafka.identity(self._shop.topic)
+            self._ends = kafka.inspect(self._shop.topic).ends
         except CavesError as error:
             found.append(str(error))
         try:

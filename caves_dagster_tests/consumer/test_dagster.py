@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from caves_dagster.consumer.consume import Consumption
 from caves_dagster.consumer.lease import LEASE_SECONDS, Work, held_lease, renew_lease
 from caves_dagster.consumer.reporter import Reporter, materialisations
+from caves_dagster.consumer.watch import Watch
 from caves_dagster.definitions import build_definitions
 from caves_dagster.local.dagster_services import dagster_home
+from caves_dagster.monitoring.metrics import Metrics
+from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.consumer.processes import consuming
@@ -133,6 +140,49 @@ def test_one_that_hangs_does_not_keep_its_lease(caves: Caves, tmp_path: Path) ->
     reporter.stop(10)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert held_lease(instance, caves.shop, "landing", time.time()) == ""
+
+
+def test_one_without_partitions_leaves_the_work_to_dagster_and_is_not_ready(
+    caves: Caves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker refuses it the group, which is told once; the loop goes round all the same."""
+    refusals = iter([True])
+
+    class Refused(Consumer):
+        def subscribe(self, *args: object, **more: object) -> None:
+            """It is given nothing."""
+
+        def consume(self, *args: Any, **more: Any) -> list[Any]:
+            if next(refusals, False):
+                raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+            time.sleep(0.05)
+            return []
+
+    monkeypatch.setattr("caves_dagster.consumer.group.Consumer", Refused)
+    monkeypatch.setattr("caves_dagster.consumer.reporter.RENEW_SECONDS", 0.05)
+    home, stop = dagster_home(tmp_path), threading.Event()
+    with (
+        dg.DagsterInstance.from_config(str(home)) as instance,
+        Warehouse(caves.settings.snowflake) as warehouse,
+    ):
+        consumption = Consumption(caves.settings, caves.shop, warehouse)
+        reporter = Reporter(home, caves.shop, True, consumption.is_landing)
+        watch = Watch(caves.settings, caves.shop, consumption, Metrics(), lambda: reporter.others_land)
+        loop = threading.Thread(target=consumption.run, args=(stop, lambda batch: None))
+        loop.start()
+        reporter.start()
+        time.sleep(3.0)
+        assert consumption.is_alive()
+        assert not consumption.is_landing()
+        assert held_lease(instance, caves.shop, "landing", time.time()) == ""
+        assert held_lease(instance, caves.shop, "transforming", time.time()) == ""
+        assert any("It lands nothing" in problem for problem in watch.unready())
+        renew_lease(instance, caves.shop, ["landing"], time.time())
+        until(lambda: reporter.others_land, "another one's lease is seen")
+        assert not any("It lands nothing" in problem for problem in watch.unready())
+        stop.set()
+        loop.join(20)
+        reporter.stop(10)
 
 
 def test_nothing_done_is_nothing_reported(caves: Caves) -> None:

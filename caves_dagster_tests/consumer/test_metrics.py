@@ -98,10 +98,10 @@ def require_agreement(caves: Caves, text: str) -> None:
 
 
 @contextmanager
-def scraped(caves: Caves, log: Path, *options: str) -> Iterator[tuple[Consumer, int]]:
+def scraped(caves: Caves, log: Path, *options: str, **settings: str) -> Iterator[tuple[Consumer, int]]:
     """A consumer, and the port of its metrics."""
     port = ports.any_free("127.0.0.1")
-    with consuming(caves, log, *options, CAVES_METRICS_PORT=str(port)) as consumer:
+    with consuming(caves, log, *options, CAVES_METRICS_PORT=str(port), **settings) as consumer:
         yield consumer, port
 
 

@@ -12,6 +12,7 @@ from caves_dagster.local.platform import WAREHOUSE, Platform, running_platform
 from caves_dagster_tests.brokers import Broker, on_both_brokers, until
 from caves_dagster_tests.conftest import Caves, caves_on
 from caves_dagster_tests.consumer.processes import consuming
+from caves_dagster_tests.consumer.test_metrics import fetch, scraped, total
 from caves_dagster_tests.ingest.accounting import (
     acknowledge,
     gaps,
@@ -57,12 +58,15 @@ def test_a_warehouse_that_was_away_costs_only_time(embedded_broker: Broker, tmp_
         platform = Platform(own.home, preferred_ports=False, servers=(WAREHOUSE,), owner=os.getpid())
         with caves_on(own, embedded_broker, "warehouse_away") as caves:
             messages = caves.events(120, invalid_rate=0.1)
-            with consuming(caves, tmp_path / "log", "--transform", **_IMPATIENT) as consumer:
+            with scraped(caves, tmp_path / "log", "--transform", **_IMPATIENT) as (consumer, port):
                 caves.publish(messages[:60])
                 until(lambda: caves.count("PRODUCTION.ORDERS") > 0, "something is in production")
                 platform.stop()
                 caves.publish(messages[60:])
                 consumer.await_word("cannot be reached")
+                until(
+                    lambda: total(fetch(port, "/metrics")[1], "kafka_consumer_lag") >= 60, "the lag is seen"
+                )
                 platform.start()
                 caves.warehouse.close()  # the server knows the session no more
                 landed = "SELECT SUM(CONSUMED) AS N FROM RAW_DATA.INGEST_BATCHES"
