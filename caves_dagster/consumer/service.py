@@ -36,6 +36,7 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
         consumption = Consumption(settings, shop, warehouse)
         reporter = _reporter(settings, shop, transforms, consumption)
         metrics = Metrics()
+        metrics.begin(shop.topic, shop.contract)
         if metrics_port:
             others_land = partial(_others_land, reporter)
             watch = Watch(settings, shop, consumption, metrics, others_land)

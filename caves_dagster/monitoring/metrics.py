@@ -7,24 +7,35 @@ one it has landed, or `caves metrics`, which reads the table.
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from threading import Lock
 from typing import Any
 
+import msgspec.inspect
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from caves_dagster.ingest.batch import Batch
+from caves_dagster.monitoring.sizes import SizeHistogram
+from caves_dagster.shop import Contract
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 _EVENTS = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
-_BYTES = (100, 200, 300, 400, 500, 750, 1000, 2000, 5000, 10_000, 100_000, 1_000_000, 4_194_304)
 Lags = Callable[[], Mapping[int, int]]
+FAILURE_CLASSES = (
+    "CONTRACT",
+    "DUPLICATE_KEY",
+    "EMPTY",
+    "ENCODING",
+    "NESTING",
+    "NUMBER_RANGE",
+    "SYNTAX",
+    "TOO_LARGE",
+)
+"""Those of `caves_dagster.ingest`."""
 UNKNOWN = "unknown"
 """Type or class of what was landed before INGEST_BATCHES noted it."""
 
@@ -76,6 +87,9 @@ class Metrics:
         on: dict[str, Any] = {"registry": self.registry}
         build = {"version": version("caves-dagster"), "python": platform.python_version()}
         Info("caves_build", "What runs here", **on).info(build)
+        self._lags: dict[str, Lags] = {}
+        # Before the counters, so that a new partition's stands at 0 in the same answer.
+        self.registry.register(_LagCollector(self._lags, self._begin_partition))
         self._consumed = Counter(
             "kafka_events_consumed", "Messages in committed batches", ["topic", "partition"], **on
         )
@@ -104,13 +118,21 @@ class Metrics:
         )
         self._current = Gauge("kafka_current_batch_size", "Messages in the last batch", ["topic"], **on)
         self._rows = Gauge("kafka_snowflake_insert_rows", "Rows landed by the last batch", ["topic"], **on)
-        self._lags: dict[str, Lags] = {}
-        self.registry.register(_LagCollector(self._lags))
         self._sizes = SizeHistogram("kafka_event_size_bytes", "Key, value and headers of a message")
         self.registry.register(self._sizes)
         self._waiting = Gauge(
             "snowflake_staging_rows", "Rows that wait in the stream on RAW", ["topic"], **on
         )
+
+    def begin(self, topic: str, contract: Contract) -> None:
+        """Let the counters of what may come begin at 0: increase() does not see a series' first value."""
+        for name in event_types(contract):
+            self._inserted.labels(topic, name)
+        for name in FAILURE_CLASSES:
+            self._dead.labels(topic, name)
+
+    def _begin_partition(self, topic: str, partition: int) -> None:
+        self._consumed.labels(topic, partition)
 
     def count(self, figures: BatchFigures) -> None:
         """Add a committed batch; one without messages (positions, skipped offsets) is no batch of events."""
@@ -140,6 +162,15 @@ class Metrics:
         self._waiting.labels(topic).set(rows)
 
 
+def event_types(contract: Contract) -> list[str]:
+    """The event types that a contract tells by their tags."""
+    kind = msgspec.inspect.type_info(contract.event)
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    return [
+        str(one.tag) for one in kinds if isinstance(one, msgspec.inspect.StructType) and one.tag is not None
+    ]
+
+
 def _by_name(figures: BatchFigures, key: str, total: int) -> Iterator[tuple[str, int]]:
     """Counts by event type or failure class; what was not noted is of an unknown one."""
     found: dict[str, int] = {}
@@ -154,8 +185,9 @@ def _by_name(figures: BatchFigures, key: str, total: int) -> Iterator[tuple[str,
 class _LagCollector(Collector):
     """A gauge whose partitions come and go, with the instance they belong to."""
 
-    def __init__(self, lags: Mapping[str, Lags]) -> None:
+    def __init__(self, lags: Mapping[str, Lags], begin: Callable[[str, int], None]) -> None:
         self._lags = lags
+        self._begin = begin
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What Prometheus reads."""
@@ -164,37 +196,6 @@ class _LagCollector(Collector):
         )
         for topic, lags in self._lags.items():
             for partition, lag in lags().items():
+                self._begin(topic, partition)
                 family.add_metric([topic, str(partition)], lag)
-        yield family
-
-
-class SizeHistogram(Collector):
-    """A histogram by topic that takes many equal observations at once, which prometheus_client's cannot."""
-
-    def __init__(self, name: str, documentation: str) -> None:
-        self._name, self._documentation = name, documentation
-        self._lock = Lock()
-        self._buckets: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
-
-    def add(self, topic: str, sizes: Mapping[float, int]) -> None:
-        """Observe each size so many times."""
-        with self._lock:
-            buckets = self._buckets.setdefault(topic, [0] * (len(_BYTES) + 1))
-            for size, count in sizes.items():
-                buckets[bisect_left(_BYTES, size)] += count
-                self._sums[topic] = self._sums.get(topic, 0.0) + size * count
-
-    def describe(self) -> list[HistogramMetricFamily]:
-        """Its name, for the registry."""
-        return [HistogramMetricFamily(self._name, self._documentation, labels=["topic"])]
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What Prometheus reads: cumulative counts by upper bound."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=["topic"])
-        with self._lock:
-            for topic, buckets in self._buckets.items():
-                sums = [sum(buckets[: index + 1]) for index in range(len(buckets))]
-                bounds = [*(str(float(bound)) for bound in _BYTES), "+Inf"]
-                family.add_metric([topic], list(zip(bounds, sums, strict=True)), self._sums.get(topic, 0.0))
         yield family

@@ -75,6 +75,7 @@ class Observer:
         # In this order: what is landed meanwhile must not look like a log that ends below its position.
         stored = self._lander.positions(topic)
         self._read_batches()
+        self._metrics.begin(topic, self._shop.contract)
         state = self._kafka.inspect(topic)
         plan = make_plan(state, stored)
         current = current_positions(state, stored)

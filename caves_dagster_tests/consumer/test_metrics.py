@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import time
@@ -17,9 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
-from caves_dagster.monitoring.metrics import BatchFigures, Metrics
+from caves_dagster.monitoring.metrics import FAILURE_CLASSES, BatchFigures, Metrics
 from caves_dagster.monitoring.observer import Observer
 from caves_dagster.monitoring.server import serving
+from caves_dagster.settings import PROJECT_ROOT
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
@@ -278,6 +280,26 @@ def test_what_was_landed_before_types_were_noted_is_unknown() -> None:
     text = _exposed(metrics.registry)
     assert total(text, "kafka_events_inserted_snowflake_total", event_type="unknown") == 7
     assert total(text, "kafka_events_dlq_total", failure_class="unknown") == 2
+
+
+def test_counters_of_what_may_come_begin_at_0(caves: Caves) -> None:
+    metrics = Metrics()
+    metrics.begin("t", caves.shop.contract)
+    metrics.follow_lag("t", lambda: {3: 7})
+    text = _exposed(metrics.registry)
+    assert 'kafka_events_consumed_total{partition="3",topic="t"} 0.0' in text
+    for name in ("ORDER_CREATED", "INVENTORY_ADJUSTED"):
+        assert f'kafka_events_inserted_snowflake_total{{event_type="{name}",topic="t"}} 0.0' in text
+    for name in FAILURE_CLASSES:
+        assert f'kafka_events_dlq_total{{failure_class="{name}",topic="t"}} 0.0' in text
+
+
+def test_the_failure_classes_are_those_that_decoding_gives() -> None:
+    sources = (PROJECT_ROOT / "caves_dagster" / "ingest").glob("*.py")
+    found = {
+        name for path in sources for name in re.findall(r'InvalidEvent\(\s*"(\w+)"', path.read_text("utf-8"))
+    }
+    assert found == set(FAILURE_CLASSES)
 
 
 def _exposed(registry: CollectorRegistry) -> str:
