@@ -48,6 +48,10 @@ _FENCE_SECONDS = 5.0
 _LONGEST_BACK_OFF = 10.0
 
 
+class _AnotherTopic(Exception):
+    """Another topic or cluster stands there now; a member that knew the one before gets nothing of it."""
+
+
 def group_name(settings: Settings, shop: Shop) -> str:
     """The consumer group of a shop's instances."""
     return f"{settings.group_id}-{shop.name}"
@@ -73,6 +77,7 @@ class Consumption:
         self._on_landed: Callable[[Batch], None] = lambda batch: None
         self._run_id = f"consumer-{socket.gethostname()[:50]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held_up = False
+        self._identity: tuple[str, str] | None = None
         self._said_at, self._said = time.monotonic(), 0
         self.report = IngestReport(shop.topic)
         self.committed: Mapping[int, int] = {}
@@ -99,13 +104,17 @@ class Consumption:
         """
         self._on_landed = on_landed
         return_large_blocks()
-        reader = GroupReader(self._settings.kafka, self._shop.topic, group_name(self._settings, self._shop))
+        reader = self._join()
         failures = 0
         try:
             while not stop.is_set():
                 try:
                     self._turn(reader, stop)
                     failures = 0
+                except _AnotherTopic:
+                    log.info("Joining the group anew: another topic or cluster is there now.")
+                    reader.close()
+                    reader = self._join()
                 except (RetryableError, TopicNotFound, KafkaException) as error:
                     if isinstance(error, KafkaException) and is_fatal(error):
                         raise reader.unreachable(error) from error
@@ -117,6 +126,9 @@ class Consumption:
         finally:
             self._say(reader, 0)
             reader.close()
+
+    def _join(self) -> GroupReader:
+        return GroupReader(self._settings.kafka, self._shop.topic, group_name(self._settings, self._shop))
 
     def _turn(self, reader: GroupReader, stop: Event) -> None:
         """Once round: at most one batch."""
@@ -158,6 +170,10 @@ class Consumption:
         if first.progress:
             expected = {partition: plan.expected[partition] for partition in first.progress}
             self._land(first, plan.state, plan.gaps, expected)
+        identity = (plan.state.cluster_id, plan.state.topic_id)
+        before, self._identity = self._identity, identity
+        if before not in (None, identity):
+            raise _AnotherTopic
         reader.place(plan.start)
         self.committed = dict(reader.positions)
         return plan.state
