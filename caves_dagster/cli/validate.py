@@ -112,7 +112,6 @@ def _table(report: Report) -> Table:
     table.add_column("what")
     for check, one in report.found:
         checked = sum(int(row["CHECKED"] or 0) for row in one.rows)
-        name = f"{check.group}/{check.name}" if check.group else check.name
         status = f"[{_COLOURS[one.status]}]{one.status}[/]"
-        table.add_row(name, status, f"{checked:,}", f"{one.offending:,}", escape(one.said[:300]))
+        table.add_row(check.name, status, f"{checked:,}", f"{one.offending:,}", escape(one.said[:300]))
     return table
