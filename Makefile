@@ -64,7 +64,7 @@ check: $(INSTALLED)  ## Lint, format, types
 
 lock: $(INSTALLED)  ## Rewrite the lock files from pyproject.toml
 	echo "uv==0.13.9" | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate - -o installer.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:  ## Remove .venv (state under .caves stays: `caves local reset` removes that)
 	rm -rf .venv

@@ -22,16 +22,24 @@ def strewn(valid: Iterator[Message], spare: Iterator[Message], share: float) -> 
     """
     if not 0 <= share <= 1:
         raise ValueError(f"the share of invalid messages is {share:g}; it is between 0 and 1")
-    owed, numbers = 0.0, count()
+    numbers = count()
+    for is_invalid in spread(share):
+        if not is_invalid:
+            yield next(valid)
+            continue
+        victim = next(spare)
+        yield Message(victim.key, spoilt(victim.value or b"", next(numbers)), None)
+
+
+def spread(share: float) -> Iterator[bool]:
+    """Whether each of endless messages is an invalid one: a share of them, evenly."""
+    owed = 0.0
     while True:
         owed += share
         # The tolerance keeps the sum of ten tenths from being a little less than one.
-        if owed < 1 - 1e-9:
-            yield next(valid)
-            continue
-        owed -= 1
-        victim = next(spare)
-        yield Message(victim.key, spoilt(victim.value or b"", next(numbers)), None)
+        is_invalid = owed >= 1 - 1e-9
+        owed -= is_invalid
+        yield is_invalid
 
 
 def spoilt(value: bytes, number: int) -> bytes | None:

@@ -392,6 +392,16 @@ class Settings(_Section):
     _embedded: tuple[str, ...] = PrivateAttr(())
 
     @property
+    def dagster_folder(self) -> Path:
+        """Where Dagster keeps its state, or will."""
+        return self.dagster_home or self.home / "dagster"
+
+    @property
+    def dagster_state(self) -> Path | None:
+        """The same folder; None where Dagster has no state yet."""
+        return self.dagster_folder if (self.dagster_folder / "dagster.yaml").is_file() else None
+
+    @property
     def embedded(self) -> tuple[str, ...]:
         """Which servers of the embedded platform these settings point at: "broker", "warehouse"."""
         return self._embedded

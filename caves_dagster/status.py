@@ -85,12 +85,11 @@ def shop_status(settings: Settings, shop: Shop, warehouse: Warehouse) -> ShopSta
 
 def last_runs(settings: Settings, limit: int = 5) -> list[RunStatus]:
     """The latest Dagster runs, newest first; none where Dagster has no state yet."""
-    home = settings.dagster_home or settings.home / "dagster"
-    if not (home / "dagster.yaml").is_file():
+    if not settings.dagster_state:
         return []
     import dagster as dg
 
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with dg.DagsterInstance.from_config(str(settings.dagster_state)) as instance:
         records = instance.get_run_records(limit=limit)
     return [
         RunStatus(

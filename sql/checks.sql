@@ -6,23 +6,17 @@
 %(since)s::TIMESTAMP_LTZ
 {%- endmacro %}
 
-{# A check of single rows: the body selects each row's key K and whether IS_WRONG; `before` are the common table
-   expressions that it uses, if any. #}
-{% macro wrong_rows(subject, severity='ERROR', before='') -%}
-WITH {{ before | trim ~ '
-
-' if before else '' }}looked_at AS (
-    {{ caller() | trim | indent(4) }}
-),
-
+{# Common table expressions after `looked_at`, which has a row's key K and whether IS_WRONG: `named`, the first keys as
+   `label` has them, and `counted`. #}
+{% macro summed_up(label='K::VARCHAR') -%}
 numbered AS (
-    SELECT K, ROW_NUMBER() OVER (ORDER BY K ASC) AS N
+    SELECT *, ROW_NUMBER() OVER (ORDER BY K ASC) AS N
     FROM looked_at
     WHERE IS_WRONG
 ),
 
 named AS (
-    SELECT LISTAGG(K::VARCHAR, ', ') WITHIN GROUP (ORDER BY N ASC) AS OFFENDING_KEYS
+    SELECT LISTAGG({{ label }}, ', ') WITHIN GROUP (ORDER BY N ASC) AS OFFENDING_KEYS
     FROM numbered
     WHERE N <= 20
 ),
@@ -33,6 +27,16 @@ counted AS (
         COALESCE(COUNT_IF(IS_WRONG), 0) AS OFFENDING
     FROM looked_at
 )
+{%- endmacro %}
+
+{# A check of single rows: the body selects each row's key K and whether IS_WRONG; `before` are the common table
+   expressions that it uses, if any. #}
+{% macro wrong_rows(subject, severity='ERROR', before='') -%}
+WITH {{ before | trim ~ '\n\n' if before else '' }}looked_at AS (
+    {{ caller() | trim | indent(4) }}
+),
+
+{{ summed_up() }}
 
 SELECT
     '{{ subject }}' AS SUBJECT,

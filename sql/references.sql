@@ -1,6 +1,6 @@
 {# Rows that name something another table does not have. Where that table is empty nothing can be told of any row, which is
    a warning: half of the shop is not loaded. #}
-{% from 'checks.sql' import since %}
+{% from 'checks.sql' import since, summed_up %}
 {% macro unknown(subject, table, key, column, other, other_key, windowed=False) -%}
 WITH others AS (
     SELECT DISTINCT {{ other_key }} AS OTHER_KEY
@@ -24,25 +24,7 @@ known AS (
     FROM others
 ),
 
-numbered AS (
-    SELECT K, NAMED, ROW_NUMBER() OVER (ORDER BY K ASC) AS N
-    FROM looked_at
-    WHERE IS_WRONG
-),
-
-named AS (
-    SELECT
-        LISTAGG(K::VARCHAR || ' names ' || NAMED::VARCHAR, ', ') WITHIN GROUP (ORDER BY N ASC) AS OFFENDING_KEYS
-    FROM numbered
-    WHERE N <= 20
-),
-
-counted AS (
-    SELECT
-        COUNT(*) AS CHECKED,
-        COALESCE(COUNT_IF(IS_WRONG), 0) AS OFFENDING
-    FROM looked_at
-)
+{{ summed_up("K::VARCHAR || ' names ' || NAMED::VARCHAR") }}
 
 SELECT
     '{{ subject }}' AS SUBJECT,

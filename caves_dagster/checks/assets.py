@@ -69,7 +69,8 @@ def _checks_of(shop: Shop, table: Table, checks: list[Check], window: timedelta)
         began = _began(context)
         for check in checks:
             if check_key(check) in context.selected_asset_check_keys:
-                since = None if _failed_last(context.instance, check) else began - window
+                recent = check.windowed and not _failed_last(context.instance, check)
+                since = began - window if recent else None
                 yield check_result(check, _outcome(context, shop, check, since))
 
     return hold_against

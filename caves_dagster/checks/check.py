@@ -86,6 +86,11 @@ class Outcome:
     seconds: float = 0.0
 
     @property
+    def checked(self) -> int:
+        """How many things were looked at, over all subjects."""
+        return sum(int(row["CHECKED"] or 0) for row in self.rows)
+
+    @property
     def offending(self) -> int:
         """How many, over all subjects."""
         return sum(int(row["OFFENDING"] or 0) for row in self.rows)

@@ -91,15 +91,15 @@ def _validated(settings: Settings, shop: Shop, since: datetime | None, names: li
 
 def _instance(settings: Settings) -> Any:
     """Dagster's state, where it has some."""
-    home = settings.dagster_home or settings.home / "dagster"
-    if not (home / "dagster.yaml").is_file():
+    if not settings.dagster_state:
         return nullcontext()
     import dagster as dg
 
     try:
-        return dg.DagsterInstance.from_config(str(home))
+        return dg.DagsterInstance.from_config(str(settings.dagster_state))
     except Exception as error:  # noqa: BLE001 - whatever its storage raises, the warehouse can be validated
-        Console(stderr=True).print(f"Dagster's state under {home} cannot be read ({type(error).__name__}).")
+        where = settings.dagster_state
+        Console(stderr=True).print(f"Dagster's state under {where} cannot be read ({type(error).__name__}).")
         return nullcontext()
 
 
@@ -111,7 +111,6 @@ def _table(report: Report) -> Table:
     table.add_column("offending", justify="right")
     table.add_column("what")
     for check, one in report.found:
-        checked = sum(int(row["CHECKED"] or 0) for row in one.rows)
         status = f"[{_COLOURS[one.status]}]{one.status}[/]"
-        table.add_row(check.name, status, f"{checked:,}", f"{one.offending:,}", escape(one.said[:300]))
+        table.add_row(check.name, status, f"{one.checked:,}", f"{one.offending:,}", escape(one.said[:300]))
     return table

@@ -71,11 +71,10 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
 
 def _reporter(settings: Settings, shop: Shop, transforms: bool, consumption: Consumption) -> Reporter | None:
     """Who tells Dagster, where there is a Dagster to be told."""
-    home = settings.dagster_home or settings.home / "dagster"
-    if not (home / "dagster.yaml").is_file():
-        log.info("No dagster.yaml in %s: nothing is told to Dagster.", home)
+    if not settings.dagster_state:
+        log.info("No dagster.yaml in %s: nothing is told to Dagster.", settings.dagster_folder)
         return None
-    return Reporter(home, shop, transforms, consumption.is_landing)
+    return Reporter(settings.dagster_state, shop, transforms, consumption.is_landing)
 
 
 def _others_land(reporter: Reporter | None) -> bool:

@@ -20,6 +20,7 @@ from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.backlog.drain import Drain, drain
 from caves_dagster_tests.backlog.publish import publish_backlog
+from caves_dagster_tests.ingest.accounting import addresses
 
 MEGABYTE = 10**6
 PEAK_LIMIT = 500 * MEGABYTE
@@ -137,18 +138,4 @@ def _topic_and_database(settings: Settings, shop: Shop) -> Iterator[Warehouse]:
 
 def _environment(settings: Settings, home: Path) -> dict[str, str]:
     """The run's environment: what differs from the product's defaults is where things are."""
-    snowflake = settings.snowflake
-    assert snowflake.password is not None
-    assert snowflake.host is not None
-    return embedded_environment(settings.home) | {
-        "DAGSTER_HOME": str(home),
-        "SNOWFLAKE_ACCOUNT": snowflake.account,
-        "SNOWFLAKE_USER": snowflake.user,
-        "SNOWFLAKE_PASSWORD": snowflake.password.get_secret_value(),
-        "SNOWFLAKE_HOST": snowflake.host,
-        "SNOWFLAKE_PORT": str(snowflake.port),
-        "SNOWFLAKE_PROTOCOL": snowflake.protocol,
-        "SNOWFLAKE_DATABASE": snowflake.database,
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-        "KAFKA_TOPIC_NAME": settings.kafka.topic_name,
-    }
+    return embedded_environment(settings.home) | {"DAGSTER_HOME": str(home)} | addresses(settings)

@@ -436,21 +436,6 @@ CORRUPTIONS: list[Corruption] = [
 ]
 
 
-class _Undo(Exception):
-    """Rolls a corruption back."""
-
-
-@pytest.fixture
-def spoilt(sound: Caves) -> Iterator[Caves]:
-    """The sound data in a transaction that is rolled back after the test."""
-    try:
-        with sound.warehouse.transaction():
-            yield sound
-            raise _Undo
-    except _Undo:
-        pass
-
-
 @pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=lambda one: one.__name__)
 def test_fails_with_the_offending_key_and_nothing_else_does(spoilt: Caves, corrupt: Corruption) -> None:
     expected = corrupt(spoilt.warehouse)

@@ -48,21 +48,6 @@ def sound(platform: Platform, embedded_broker: Broker) -> Iterator[Caves]:
         yield caves
 
 
-class _Undo(Exception):
-    """Rolls the test's transaction back."""
-
-
-@pytest.fixture
-def spoilt(sound: Caves) -> Iterator[Caves]:
-    """The sound data in a transaction that is rolled back after the test."""
-    try:
-        with sound.warehouse.transaction():
-            yield sound
-            raise _Undo
-    except _Undo:
-        pass
-
-
 def _checks(caves: Caves) -> list[Check]:
     return [one for one in shop_checks(caves.settings, caves.shop) if one.name not in _OTHER]
 

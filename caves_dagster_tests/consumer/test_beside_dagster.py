@@ -47,6 +47,17 @@ def test_they_take_turns_and_every_event_arrives_once(caves: Caves, tmp_path: Pa
             wanted = dg.RunsFilter(job_name=pipeline_name(caves.shop))
             return {run.status for run in instance.get_runs(wanted)}
 
+    def stands_back() -> bool:
+        """Whether the sensor's last tick saw the lease, so that no later one launches a run."""
+        with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+            sensors = [one for one in instance.all_instigator_state() if one.name == "caves_kafka_sensor"]
+            ticks = [
+                tick
+                for one in sensors
+                for tick in instance.get_ticks(one.instigator_origin_id, one.selector_id, limit=1)
+            ]
+        return any((tick.skip_reason or "").startswith("The consumer is landing") for tick in ticks)
+
     consumer: Consumer | None = None
     try:
         with dagster_services(home, environment(caves)):
@@ -56,6 +67,7 @@ def test_they_take_turns_and_every_event_arrives_once(caves: Caves, tmp_path: Pa
             consumer = Consumer(caves, tmp_path / "log", "--transform", **variables)
             until(lambda: produced() == 200, "the backlog is in production", 120)
             consumer.await_word("Given partitions")
+            until(stands_back, "the sensor sees the lease", 60)
             until(lambda: not runs() & _UNDER_WAY, "no run is under way that began before the lease", 60)
             before = landed_by_runs()
             for begin in range(200, 500, 50):

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+from caves_dagster.invalid_events import spread
 from caves_dagster.shop import Message
 from caves_dagster.shops.caves.catalogue import CUSTOMER_IDS, PRODUCTS, SALES_CHANNELS, WAREHOUSES, Product
 from caves_dagster.shops.caves.invalid import INVALID_KINDS
@@ -178,14 +179,10 @@ def generate_labelled(seed: int, invalid_rate: float, clock: Callable[[], dateti
     # Invalid messages are made from events of their own: else the stock would miss the movements spoilt.
     victims = EventGenerator(f"{seed}:invalid", clock)
     kinds = cycle(INVALID_KINDS.values())
-    owed = 0.0
-    while True:
-        owed += invalid_rate
-        # The tolerance keeps the sum of ten tenths from being a little less than one.
-        if owed < 1 - 1e-9:
+    for is_invalid in spread(invalid_rate):
+        if not is_invalid:
             yield next(valid)
             continue
-        owed -= 1
         kind = next(kinds)
         victim = next(event for event in victims if kind.fits(event.event))
         yield victim._replace(value=kind.spoil(victim.event), invalid_kind=kind.name)
