@@ -39,6 +39,7 @@ from caves_dagster.runs import look_at_runs
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.streams import waiting
 
 OBSERVE_SECONDS = 60.0
 ASK_SECONDS = 60.0
@@ -263,18 +264,15 @@ def stream_tick(
     seen = _read_cursor(cursor)
     if seen.get("after") == latest_run and now - (seen.get("asked_at") or 0.0) < ASK_SECONDS:
         return dg.SensorResult(skip_reason="No stream held rows when last asked, and no run since.")
-    streams = [step.stream.full_name for step in shop.transformations]
-    columns = ", ".join(f"SYSTEM$STREAM_HAS_DATA('{name}') AS S{index}" for index, name in enumerate(streams))
     with clients.lock:
-        (row,) = clients.warehouse.query(f"SELECT {columns}")
-    waiting = [step for index, step in enumerate(shop.transformations) if row[f"S{index}"]]
-    if not waiting:
+        steps = waiting(clients.warehouse, shop.transformations)
+    if not steps:
         seen = {"after": latest_run, "asked_at": now}
         return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
-    first = next(index for index, step in enumerate(shop.transformations) if step in waiting)
+    first = next(index for index, step in enumerate(shop.transformations) if step in steps)
     tables = [table for step in shop.transformations[first:] for table in step.writes]
     keys = [dg.AssetKey(table.key) for table in (*tables, *shop.views)]
-    names = ", ".join(step.stream.full_name for step in waiting)
+    names = ", ".join(step.stream.full_name for step in steps)
     return dg.SensorResult(
         run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})],
         cursor=json.dumps({}),

@@ -16,9 +16,12 @@ from caves_dagster.errors import CavesError
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
+from caves_dagster.warehouse.streams import waiting
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 60.0
+"""Where nothing of its own landed, the streams are asked so often for what others did, a replay say."""
 _LONGEST_BACK_OFF = 60.0
 
 
@@ -60,11 +63,13 @@ class Transformer:
         failures = 0
         with Warehouse(self._settings.snowflake) as warehouse:
             while True:
-                self._wanted.wait()
+                told = self._wanted.wait(LOOK_SECONDS)
                 last = self._stop.is_set()
                 self._wanted.clear()
                 try:
-                    self._pass(warehouse)
+                    # Dagster's stream sensor stands back for this one, so nobody else would take them.
+                    if told or last or waiting(warehouse, self._shop.transformations):
+                        self._pass(warehouse)
                     failures = 0
                 except Exception as error:
                     failures += 1

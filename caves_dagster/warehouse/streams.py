@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from caves_dagster.errors import StreamStale
 from caves_dagster.shop import Transformation
 from caves_dagster.warehouse.connection import Warehouse
@@ -13,6 +15,14 @@ def streams(warehouse: Warehouse) -> dict[str, bool]:
         f"{row['SCHEMA_NAME']}.{row['NAME']}": str(row["STALE"]).lower() == "true"
         for row in warehouse.query("SHOW STREAMS IN DATABASE")
     }
+
+
+def waiting(warehouse: Warehouse, steps: Sequence[Transformation]) -> list[Transformation]:
+    """The steps whose stream holds rows; needs no virtual warehouse. One may be claimed that holds none."""
+    names = [step.stream.full_name for step in steps]
+    columns = ", ".join(f"SYSTEM$STREAM_HAS_DATA('{name}') AS S{index}" for index, name in enumerate(names))
+    (row,) = warehouse.query(f"SELECT {columns}")
+    return [step for index, step in enumerate(steps) if row[f"S{index}"]]
 
 
 def require_fresh(warehouse: Warehouse, step: Transformation) -> None:
