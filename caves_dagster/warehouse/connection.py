@@ -39,8 +39,10 @@ _MISSING = {2003, 2043, 90105, 90106}
 _SIGN_IN = {390100, 390101, 390102, 390144}
 # Its own policy waits up to 16 s, which a warehouse that is back would have to wait for too.
 _backoff = exponential_backoff(cap=3)
-# No connection; a session or a token that expired.
-_LOST = {250001, 390111, 390112, 390114}
+# No connection; a session or a token that expired, was forgotten or is not accepted any more.
+_LOST = {250001, 390111, 390112, 390113, 390114, 390115}
+# SQLSTATE of a connection that is not there: so the connector says that a session could not be renewed.
+_NO_CONNECTION = "08"
 
 
 def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
@@ -231,7 +233,8 @@ class Warehouse:
             connector_errors.InterfaceError,
             connector_errors.HttpError,
         )
-        if isinstance(error, lost) or error.errno in _LOST:
+        without = str(error.sqlstate or "").startswith(_NO_CONNECTION)
+        if isinstance(error, lost) or error.errno in _LOST or without:
             return self._away(message[:200])
         return StatementFailed(f"The warehouse at {address} refused a statement: {message[:500]}.")
 

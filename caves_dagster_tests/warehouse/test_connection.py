@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+import snowflake.connector
+from snowflake.connector.errors import ProgrammingError
 
 from caves_dagster.errors import WarehouseUnreachable
 from caves_dagster.warehouse.connection import Warehouse
@@ -54,6 +56,30 @@ def between(caves: Caves) -> Iterator[_Between]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("errno", "sqlstate"), [(390112, ""), (390113, ""), (390114, ""), (390115, ""), (390400, "08001")]
+)
+def test_a_session_that_snowflake_forgot_is_opened_anew(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch, errno: int, sqlstate: str
+) -> None:
+    """After hours at rest: whoever keeps a session for weeks must not keep one that is dead."""
+    with Warehouse(caves.settings.snowflake) as warehouse:
+        assert warehouse.query("SELECT 1 AS N") == [{"N": 1}]
+        with monkeypatch.context() as dead:
+
+            def refuse(*_: object, **__: object) -> None:
+                raise ProgrammingError("Log on again.", errno, sqlstate or None)
+
+            dead.setattr("snowflake.connector.cursor.SnowflakeCursor.execute", refuse)
+            with pytest.raises(WarehouseUnreachable):
+                warehouse.query("SELECT 2 AS N")
+        opened: list[object] = []
+        connect = snowflake.connector.connect
+        monkeypatch.setattr("snowflake.connector.connect", lambda **how: opened.append(how) or connect(**how))
+        assert warehouse.query("SELECT 4 AS N") == [{"N": 4}]
+        assert len(opened) == 1
 
 
 def test_a_warehouse_that_dies_while_it_answers_is_away(caves: Caves, between: _Between) -> None:
