@@ -43,7 +43,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from caves_dagster.assets.transformation import transform
+from caves_dagster.assets.transformation import STATEMENT_SECONDS, transform
 from caves_dagster.errors import NotConfirmed, RetryableError
 from caves_dagster.shop import SQL_ROOT, Shop, Table, Transformation
 from caves_dagster.warehouse.connection import Warehouse
@@ -53,8 +53,6 @@ from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
 
-STATEMENT_SECONDS = 1800
-"""How long one statement may take: it may be about every event there is."""
 PATIENCE_SECONDS = 600.0
 """How long to try again while others hold the fence: longer than Snowflake keeps a dead rebuild's lock."""
 

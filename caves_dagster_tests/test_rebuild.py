@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from caves_dagster.assets import transformation
 from caves_dagster.assets.transformation import transform
 from caves_dagster.checks.catalogue import integrity_checks
 from caves_dagster.checks.check import run_check
@@ -257,3 +258,16 @@ def test_a_statement_of_a_rebuild_may_take_longer_than_the_network_time_out(cave
             assert warehouse.query(_SLOW, numbers)
         with pytest.raises(CavesError, match="cancel"):
             warehouse.query(_SLOW, numbers)
+
+
+def test_a_transformation_may_take_longer_than_the_network_time_out(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a stream that has filled up while nobody consumed it would never be consumed."""
+    caves.warehouse.execute("CREATE TABLE STAGING.SLOW (M VARCHAR)")
+    slow = f"INSERT INTO STAGING.SLOW (M) {_SLOW}".replace("%(n)s", f"'{json.dumps(list(range(3500)))}'")
+    monkeypatch.setattr(transformation, "transformation_sql", lambda *_: [slow])
+    impatient = caves.settings.snowflake.model_copy(update={"network_timeout": 1})
+    with Warehouse(impatient) as warehouse:
+        step = caves.shop.transformations[-1]
+        assert transformation.transform(warehouse, caves.shop, step) == {step.writes[0].full_name: 1}

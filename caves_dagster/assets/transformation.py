@@ -24,6 +24,10 @@ from caves_dagster.warehouse.transform_fence import transforming
 
 log = logging.getLogger(__name__)
 
+STATEMENT_SECONDS = 1800
+"""How long one statement may take: it may be about every event there is. Were it cancelled after a network's
+time-out, a stream that had filled up meanwhile would never be consumed."""
+
 
 def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[str, int]:
     """Consume the step's stream: every table it writes, in one transaction; rows changed by table.
@@ -46,7 +50,7 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
     ):
         with attempt:
             try:
-                with transforming(warehouse, shop):
+                with warehouse.long_statements(STATEMENT_SECONDS), transforming(warehouse, shop):
                     changed = {
                         table: sum(warehouse.execute(statement) for statement in script)
                         for table, script in scripts.items()

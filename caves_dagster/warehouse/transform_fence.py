@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from caves_dagster.errors import WarehouseNotSetUp, WriteConflict
+from caves_dagster.errors import WarehouseNotSetUp
 from caves_dagster.shop import SQL_ROOT, Shop
-from caves_dagster.warehouse.abandoned import abort_abandoned, transform_transaction
+from caves_dagster.warehouse.abandoned import transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements
 
@@ -22,24 +22,21 @@ from caves_dagster.warehouse.scripts import render, statements
 def transforming(warehouse: Warehouse, shop: Shop, *, rebuild: bool = False) -> Iterator[None]:
     """A transaction that holds the fence from its first statement until it ends.
 
-    A transformation that its client left open is ended, for the next try. Not so a rebuild, which may take
-    long: Snowflake ends one whose client is silent after five minutes by itself, the local server sooner.
+    What its client left open is not ended here, as it may take long: two writers that ended each other's
+    would never come to an end. Snowflake ends one that is in the way and whose client is silent after five
+    minutes by itself, the local server sooner; Dagster, that of a run which it knows to be killed.
 
     Raises:
         WriteConflict: another one holds it.
         WarehouseNotSetUp: the fence has no row, so nothing would be locked.
     """
-    transformation = transform_transaction(shop.name)
+    name = f"CAVES_REBUILD_{shop.name.upper()}" if rebuild else transform_transaction(shop.name)
     (take,) = statements(render(SQL_ROOT, "transform/take_fence.sql", raw=shop.raw))
-    try:
-        with warehouse.transaction(f"CAVES_REBUILD_{shop.name.upper()}" if rebuild else transformation):
-            # Two set-ups at once may have left it two rows, as keys are not enforced: that locks as well.
-            if warehouse.execute(take) < 1:
-                raise WarehouseNotSetUp(
-                    f"{shop.raw.schema}.TRANSFORM_FENCE does not hold its row: nothing locks the writers.",
-                    "Run `caves setup`.",
-                )
-            yield
-    except WriteConflict:
-        abort_abandoned(warehouse, transformation)
-        raise
+    with warehouse.transaction(name):
+        # Two set-ups at once may have left it two rows, as keys are not enforced: that locks as well.
+        if warehouse.execute(take) < 1:
+            raise WarehouseNotSetUp(
+                f"{shop.raw.schema}.TRANSFORM_FENCE does not hold its row: nothing locks the writers.",
+                "Run `caves setup`.",
+            )
+        yield
