@@ -176,6 +176,14 @@ class Consumption:
             raise _AnotherTopic
         reader.place(plan.start)
         self.committed = dict(reader.positions)
+        if reader.unplaced:
+            # Whoever leads the group has not seen yet which ones there are. Only while it waits does this
+            # member hear of another assignment.
+            raise PositionsMoved(
+                f"The group gave it partitions {sorted(reader.owned - plan.start.keys())}, which "
+                f"{plan.state.topic!r} does not have.",
+                "It asks again which ones are its own.",
+            )
         return plan.state
 
     def _land(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
+from caves_dagster.consumer.consume import Consumption
+from caves_dagster.consumer.group import GroupReader
 from caves_dagster.errors import CavesError
 from caves_dagster.local.platform import WAREHOUSE, Platform, running_platform
+from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import Broker, on_both_brokers, until
 from caves_dagster_tests.conftest import Caves, caves_on
 from caves_dagster_tests.consumer.processes import consuming
@@ -74,3 +79,32 @@ def test_a_warehouse_that_was_away_costs_only_time(embedded_broker: Broker, tmp_
                 assert consumer.stop() == 0, consumer.said
             require_exactly_once(caves, messages)
             require_sound(caves)
+
+
+def test_partitions_that_the_topic_does_not_have_are_waited_out(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever leads the group may share out those of a topic that was made anew with fewer."""
+    given, waited = GroupReader._given, GroupReader.wait
+
+    def too_many(self: GroupReader, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        given(self, consumer, partitions)
+        self.owned.add(99)
+
+    def wait(self: GroupReader, seconds: float, stop: threading.Event) -> None:
+        waited(self, seconds, stop)
+        self.owned.discard(99)  # as the next assignment has it, which only comes to one that listens
+
+    monkeypatch.setattr(GroupReader, "_given", too_many)
+    monkeypatch.setattr(GroupReader, "wait", wait)
+    caves.publish(caves.events(20))
+    stop = threading.Event()
+    with Warehouse(caves.settings.snowflake) as warehouse:
+        consumption = Consumption(caves.settings, caves.shop, warehouse)
+        thread = threading.Thread(target=consumption.run, args=(stop, lambda batch: None))
+        thread.start()
+        try:
+            until(lambda: caves.count("RAW_DATA.RAW_EVENTS_STREAM") == 20, "the events have landed")
+        finally:
+            stop.set()
+            thread.join(30)
