@@ -140,12 +140,18 @@ def make_plan(state: TopicState, stored: Collection[Position], recreated: bool =
         if row is not None:
             gap = _gap(row, marks.low, marks.end, bool(state.topic_id), recreated)
         elif not known and (old := earlier.get(partition)) is not None:
-            same_cluster = old.cluster_id == state.cluster_id
-            reason = GapReason.TOPIC_RECREATED if same_cluster else GapReason.NEW_CLUSTER
-            gap = Gap(partition, old.next_offset, None, reason)
+            gap = Gap(partition, old.next_offset, None, _another(old, state))
         if gap is not None:
             gaps.append(gap)
         start[partition] = marks.low if gap is not None or row is None else row.next_offset
+    if not known:
+        # Of another topic, or cluster, also what stood in partitions that this one does not have.
+        gone = {row.partition: row for row in (*earlier.values(), *current.values())}
+        gaps += [
+            Gap(partition, row.next_offset, None, _another(row, state))
+            for partition, row in sorted(gone.items())
+            if partition not in state.partitions
+        ]
     return Plan(
         state=state,
         expected={partition: own.get(partition) for partition in state.partitions},
@@ -153,6 +159,11 @@ def make_plan(state: TopicState, stored: Collection[Position], recreated: bool =
         goal={partition: max(marks.end, start[partition]) for partition, marks in state.partitions.items()},
         gaps=tuple(gaps),
     )
+
+
+def _another(old: Position, state: TopicState) -> GapReason:
+    same_cluster = old.cluster_id == state.cluster_id
+    return GapReason.TOPIC_RECREATED if same_cluster else GapReason.NEW_CLUSTER
 
 
 def _gap(row: Position, low: int, end: int, has_topic_id: bool, recreated: bool) -> Gap | None:

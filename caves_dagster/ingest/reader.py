@@ -114,7 +114,8 @@ def opening(plan: Plan) -> Read:
     """The first batch: it also writes the position of partitions never seen and of those with a gap."""
     moved = {gap.partition for gap in plan.gaps}
     new = {partition for partition, offset in plan.expected.items() if offset is None}
-    return Read(progress={p: Progress(plan.start[p], plan.start[p]) for p in sorted(moved | new)})
+    there = (moved | new) & plan.start.keys()
+    return Read(progress={p: Progress(plan.start[p], plan.start[p]) for p in sorted(there)})
 
 
 def _fill(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from caves_dagster.ingest.positions import (
     make_plan,
     to_verify,
 )
+from caves_dagster.ingest.reader import Progress, opening
 from caves_dagster.kafka.client import TopicState, Watermarks
 
 CLUSTER, TOPIC_ID = "cluster-a", "topic-id-1"
@@ -155,6 +157,28 @@ def test_another_topic_id_under_the_same_name_is_a_recreated_topic() -> None:
     assert only_gap(plan) == Gap(0, 20, None, GapReason.TOPIC_RECREATED)
     assert plan.start == {0: 0}
     assert plan.expected == {0: None}, "the new topic's row has still to be written"
+
+
+def test_a_recreated_topic_with_fewer_partitions_is_a_gap_on_every_partition_it_had() -> None:
+    state = topic({0: (0, 10)}, topic_id="topic-id-2")
+    plan = make_plan(state, [row(0, 60), row(1, 50)])
+    assert set(plan.start) == set(plan.goal) == set(plan.expected) == {0}
+    assert plan.gaps == tuple(
+        Gap(p, offset, None, GapReason.TOPIC_RECREATED) for p, offset in {0: 60, 1: 50}.items()
+    )
+    assert opening(plan).progress == {0: Progress(0, 0)}
+    recorded = [row(0, 60), row(1, 50), row(0, 0, topic_id="topic-id-2", days=1)]
+    assert make_plan(state, recorded).gaps == (), "a gap is recorded once"
+
+
+def test_without_a_topic_id_one_with_fewer_partitions_is_a_gap_on_every_partition_it_had() -> None:
+    state = topic({0: (0, 70)}, topic_id="")
+    stored = [row(0, 60, topic_id="", last=(59, 1000)), row(1, 50, topic_id="", last=(49, 1000))]
+    plan = make_plan(state, stored, recreated=True)
+    assert {(gap.partition, gap.offset_from) for gap in plan.gaps} == {(0, 60), (1, 50)}
+    assert make_plan(state, [replace(stored[0], next_offset=0), stored[1]]).gaps == (), (
+        "a gap is recorded once"
+    )
 
 
 def test_another_cluster_at_the_same_address_is_a_gap() -> None:
