@@ -169,11 +169,11 @@ def moment(text: str | None) -> datetime | None:
     """
     if text is None:
         return None
-    if ago := _AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise CavesError(
             f"{text!r} is no time.",
             "Write 2026-03-01, 2026-03-01T08:30:00+01:00, or how long ago: 30m, 24h, 7d.",
