@@ -7,6 +7,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from caves_dagster.assets.seed import seed_key
+from caves_dagster.event_log import delete_old_events
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Batch, Seed, Shop
 
@@ -79,9 +80,10 @@ def clean_up_job(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleDefin
             for record in records:
                 context.instance.delete_run(record.dagster_run.run_id)
             deleted += len(records)
+        events = delete_old_events(context.instance, before)
         context.log.info(
-            f"Deleted {deleted} runs that ended before {before:%Y-%m-%d %H:%M} UTC, "
-            f"in {time.monotonic() - began:.1f} s."
+            f"Deleted {deleted} runs that ended before {before:%Y-%m-%d %H:%M} UTC and "
+            f"{events} events and results of checks without one, in {time.monotonic() - began:.1f} s."
         )
 
     @dg.job(
