@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 import snowflake.connector
@@ -77,7 +78,12 @@ def test_a_session_that_snowflake_forgot_is_opened_anew(
                 warehouse.query("SELECT 2 AS N")
         opened: list[object] = []
         connect = snowflake.connector.connect
-        monkeypatch.setattr("snowflake.connector.connect", lambda **how: opened.append(how) or connect(**how))
+
+        def noted(**how: Any) -> Any:
+            opened.append(how)
+            return connect(**how)
+
+        monkeypatch.setattr("snowflake.connector.connect", noted)
         assert warehouse.query("SELECT 4 AS N") == [{"N": 4}]
         assert len(opened) == 1
 
