@@ -26,6 +26,9 @@ Status = Literal["PASS", "WARN", "FAIL"]
 Severity = Literal["ERROR", "WARN"]
 DATA_QUALITY = "data_quality"
 """The group of rules about what single rows say."""
+STATEMENT_SECONDS = 600
+"""How long a check may take. Over everything there is, one takes longer than a network may be silent; were it
+cancelled then, it would fail for ever, as one that failed looks at everything."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def run_check(
     """
     began = time.monotonic()
     evidence = Evidence(warehouse, shop, since if check.windowed else None, instance)
-    rows = [_with_severity(check, row) for row in check.find(evidence)]
+    with warehouse.long_statements(STATEMENT_SECONDS):
+        rows = [_with_severity(check, row) for row in check.find(evidence)]
     problem = _nothing(check, rows, may_be_empty=in_run and evidence.since is not None)
     status: Status = _status(rows) if rows else "FAIL"
     if problem and status == "PASS":

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from caves_dagster.checks.catalogue import require_known, shop_checks
+from caves_dagster.checks.check import Check, run_check
 from caves_dagster.checks.job import validation_name
 from caves_dagster.checks.report import delete_old, validate, write
 from caves_dagster.definitions import build_definitions
@@ -242,3 +243,19 @@ def test_a_report_tells_no_secret(sound: Caves, tmp_path: Path) -> None:
     with Warehouse(settings) as warehouse:
         written = write(validate(sound.settings, sound.shop, warehouse), tmp_path)
     assert secret not in written.json.read_text() + written.html.read_text()
+
+
+_SLOW = """
+SELECT
+    'slow' AS SUBJECT, LENGTH(MAX(MD5(a.VALUE::VARCHAR || b.VALUE::VARCHAR))) AS CHECKED,
+    'ERROR' AS SEVERITY, 0 AS OFFENDING, NULL AS OFFENDING_KEYS
+FROM TABLE(FLATTEN(INPUT => PARSE_JSON(%(n)s))) AS a
+CROSS JOIN TABLE(FLATTEN(INPUT => PARSE_JSON(%(n)s))) AS b
+"""
+
+
+def test_a_check_may_take_longer_than_the_network_time_out(caves: Caves) -> None:
+    numbers = {"n": json.dumps(list(range(3500)))}
+    slow = Check("slow", "", caves.shop.raw, lambda evidence: evidence.warehouse.query(_SLOW, numbers))
+    with Warehouse(caves.settings.snowflake.model_copy(update={"network_timeout": 1})) as warehouse:
+        assert run_check(warehouse, caves.shop, slow).status == "PASS"
