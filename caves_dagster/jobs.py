@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from caves_dagster.assets.seed import seed_key
-from caves_dagster.event_log import delete_old_events
+from caves_dagster.event_log import delete_old_events, delete_run
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Batch, Seed, Shop
 
@@ -78,7 +78,7 @@ def clean_up_job(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleDefin
         deleted, began = 0, time.monotonic()
         while records := context.instance.get_run_records(wanted, limit=_DELETED_AT_ONCE, ascending=True):
             for record in records:
-                context.instance.delete_run(record.dagster_run.run_id)
+                delete_run(context.instance, record.dagster_run.run_id)
             deleted += len(records)
         events = delete_old_events(context.instance, before)
         context.log.info(

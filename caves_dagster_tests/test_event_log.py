@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -86,9 +87,16 @@ def test_what_no_run_wrote_and_what_checks_said_goes_but_for_the_latest(instance
     assert len(instance.event_log_storage.get_asset_check_execution_history(key, limit=9)) == 1
 
 
-def test_the_clean_up_deletes_them(instance: dg.DagsterInstance) -> None:
-    write(instance, 3)
+def test_the_clean_up_leaves_no_file_of_a_run(instance: dg.DagsterInstance) -> None:
+    run = JOB.execute_in_process(instance=instance)
+
+    def files() -> list[Path]:
+        return list(Path(instance.root_directory).rglob(f"{run.run_id}*"))
+
+    assert files()
+    write(instance, 2)
     job, _ = clean_up_job(Settings(run_retention_days=1e-9))
-    before = rows(instance)
     assert job.execute_in_process(instance=instance).success
-    assert rows(instance)[1:] == [1, 1] != before[1:]
+    assert rows(instance)[1:] == [1, 1]
+    assert instance.get_run_by_id(run.run_id) is None
+    assert files() == []
