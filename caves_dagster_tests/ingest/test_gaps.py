@@ -7,10 +7,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import Producer
 
 from caves_dagster.ingest.positions import GapReason
-from caves_dagster.kafka.client import client_config
 from caves_dagster.shop import Message
 from caves_dagster_tests.brokers import Broker, on_both_brokers, until
 from caves_dagster_tests.conftest import Caves
@@ -156,18 +154,3 @@ def test_another_cluster_at_the_same_address_is_a_warning_and_its_events_land(
         assert f"{partition}: NEW_CLUSTER from {offset}" in "".join(outcome.offending_keys)
     acknowledge(caves)
     require_exactly_once(caves, [*first, *second])
-
-
-def test_a_last_record_without_a_timestamp_is_not_taken_for_another_topics(caves: Caves) -> None:
-    """Where the broker gives topics no id, the last record read is what tells a topic that was made anew."""
-    first, last, more = (replace(message, key=b"one partition") for message in caves.events(3))
-    caves.publish([first])
-    ingest(caves)
-    producer = Producer(client_config(caves.settings.kafka))
-    producer.produce(caves.shop.topic, last.value, last.key, timestamp=-1)
-    assert producer.flush(10) == 0
-    ingest(caves)
-    caves.publish([more])
-
-    assert ingest(caves).gaps == []
-    require_exactly_once(caves, [first, last, more])

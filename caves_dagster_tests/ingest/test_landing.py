@@ -27,9 +27,10 @@ from caves_dagster.errors import (
 )
 from caves_dagster.ingest.batch import Batch, build
 from caves_dagster.ingest.land import Lander, Landing
-from caves_dagster.ingest.reader import read_batches
+from caves_dagster.ingest.positions import to_verify
+from caves_dagster.ingest.reader import KafkaMessage, Progress, Read, read_batches
 from caves_dagster.ingest.run import Ingestion
-from caves_dagster.kafka.client import KafkaClient, TopicState, client_config
+from caves_dagster.kafka.client import KafkaClient, TopicState, Watermarks, client_config
 from caves_dagster.local.mock_cluster import _load_library
 from caves_dagster.shop import Contract, Message
 from caves_dagster.warehouse.connection import Row, Warehouse
@@ -606,3 +607,20 @@ def test_two_ingestions_in_two_threads_land_every_event_once(caves: Caves) -> No
     assert sum(report.landed + report.dead for report in reports) == 400
     require_exactly_once(caves, messages)
     assert files_on_stage(caves) == []
+
+
+def test_a_last_record_without_a_timestamp_is_stored_without_one(caves: Caves, tmp_path: Path) -> None:
+    """With an earlier one's, it would look like a record of a topic made anew, and all be landed again."""
+    lander = Lander(caves.warehouse, caves.shop)
+    state = caves.kafka.inspect(caves.shop.topic)
+    known: int | None = None
+    for offset, stamp in enumerate((1_700_000_000_000, None)):
+        read = Read(progress={0: Progress(offset, offset + 1, offset, stamp)})
+        read.messages = [KafkaMessage(caves.shop.topic, 0, offset, stamp, None, b"not an event", ())]
+        batch = build(read, caves.shop.contract, 1000, tmp_path)
+        lander.land(batch, Landing(state, {0: known}, (), "test"))
+        known = offset + 1
+    (position,) = lander.positions(caves.shop.topic)
+    assert (position.last_record_offset, position.last_record_timestamp_ms) == (1, None)
+    more = replace(state, partitions={0: Watermarks(0, 3)}, topic_id="")
+    assert to_verify(more, [position]) == {}
