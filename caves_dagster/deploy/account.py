@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from caves_dagster.deploy.declared import declared
+from caves_dagster.deploy.declared import declared, declared_in_detail
 from caves_dagster.errors import SettingsError
 from caves_dagster.shop import SQL_ROOT, Shop
 from caves_dagster.warehouse.scripts import render
@@ -41,8 +41,10 @@ _AFTER_DEPLOYMENT = "40_reader.sql"
 
 
 def account_sql(shops: Iterable[Shop], names: AccountNames, *, reader: bool = False) -> str:
-    """The files of `sql/account/` for these shops, one after the other: what comes before the first deployment,
-    or the grants of CAVES_READER, which come after it.
+    """The files of `sql/account/` for these shops, one after the other.
+
+    Args:
+        reader: the grants of CAVES_READER, which come after the first deployment; else what comes before it.
 
     Raises:
         SettingsError: a name is not an identifier.
@@ -68,5 +70,9 @@ def account_sql(shops: Iterable[Shop], names: AccountNames, *, reader: bool = Fa
 
 
 def _read_by_dashboards(shop: Shop) -> list[str]:
-    """Production, and what stands beside it in a shop without views: customers' addresses do not."""
-    return [table.full_name for table in shop.production]
+    """Production, the batch half without people's addresses, and how batches and dead letters stand."""
+    of_people = {one.name for one in declared_in_detail(shop) if any(c.name == "EMAIL" for c in one.columns)}
+    loaded = [one.table for one in shop.batch.tables] if shop.batch else []
+    names = [table.full_name for table in (*shop.production, *loaded)]
+    ingestion = [f"{shop.raw.schema}.{name}" for name in ("INGEST_BATCHES", "DEAD_LETTER_EVENTS")]
+    return [name for name in dict.fromkeys((*names, *ingestion)) if name not in of_people]
