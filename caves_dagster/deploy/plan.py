@@ -174,9 +174,9 @@ def _missing(one: Declared, table: FoundTable, column: Column) -> Iterator[Step]
     name = f"{one.name}.{column.name}"
     fill = dict(one.fills).get(column.name)
     if column.nullable or column.default or not table.rows:
-        yield Step(name, "column", Action.ADD_COLUMN, (_add(one, column),), column.type)
+        yield Step(name, "column", Action.ADD_COLUMN, _add(one, column), column.type)
     elif fill:
-        yield Step(name, "column", Action.ADD_COLUMN, (_add(one, column, nullable=True),), column.type)
+        yield Step(name, "column", Action.ADD_COLUMN, _add(one, column, nullable=True), column.type)
         yield _filled(one, column, fill)
     else:
         yield Step(
@@ -209,8 +209,7 @@ def _differing(one: Declared, column: Column, found: FoundColumn) -> Iterator[St
     elif column.nullable and not found.nullable:
         yield Step(name, "column", Action.ALLOW_NULL, (f"{alter} DROP NOT NULL",))
     if found.comment != column.comment:
-        text = f"COMMENT ON COLUMN {name} IS {_literal(column.comment)}"
-        yield Step(name, "column", Action.COMMENT, (text,), "another comment")
+        yield Step(name, "column", Action.COMMENT, (_comment_on(one, column),), "another comment")
 
 
 def _tightened(one: Declared, column: Column) -> Step:
@@ -262,14 +261,19 @@ def _filled(one: Declared, column: Column, fill: str) -> Step:
     return Step(f"{one.name}.{column.name}", "column", Action.FILL_COLUMN, (fill, alter), detail)
 
 
-def _add(one: Declared, column: Column, nullable: bool = False) -> str:
+def _add(one: Declared, column: Column, nullable: bool = False) -> tuple[str, ...]:
+    """The column, then its comment: the documented ADD COLUMN takes none."""
     default = f" DEFAULT {column.default}" if column.default else ""
     constraint = "" if column.nullable or nullable else " NOT NULL"
-    comment = f" COMMENT {_literal(column.comment)}" if column.comment else ""
     # Snowflake takes IF NOT EXISTS not beside a DEFAULT.
     unless = "" if default else "IF NOT EXISTS "
     kind = f"{column.name} {column.type}"
-    return f"ALTER TABLE {one.name} ADD COLUMN {unless}{kind}{default}{constraint}{comment}"
+    add = f"ALTER TABLE {one.name} ADD COLUMN {unless}{kind}{default}{constraint}"
+    return (add, _comment_on(one, column)) if column.comment else (add,)
+
+
+def _comment_on(one: Declared, column: Column) -> str:
+    return f"COMMENT ON COLUMN {one.name}.{column.name} IS {_literal(column.comment)}"
 
 
 def _fill_file(one: Declared, column: Column) -> str:

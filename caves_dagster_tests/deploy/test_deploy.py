@@ -63,7 +63,7 @@ def test_what_was_taken_away_or_changed_comes_back(caves: Caves) -> None:
         "PRODUCTION.ORDERS.QUANTITY": "comment",
         "STAGING.STG_ORDERS": "comment",
     }
-    assert carry_out(caves.warehouse, caves.shop, state(caves)) == 7
+    assert carry_out(caves.warehouse, caves.shop, state(caves)) == 9
 
     assert drift(caves) == {}
     assert caves.count("RAW_DATA.DEPLOYMENTS") == 2

@@ -67,7 +67,8 @@ def test_a_gained_column_is_added_with_its_comment() -> None:
 
     assert (step.action, step.name) == (Action.ADD_COLUMN, "S.T.C")
     assert step.statements == (
-        "ALTER TABLE S.T ADD COLUMN IF NOT EXISTS C DECIMAL(5, 2) COMMENT 'prix d''achat'",
+        "ALTER TABLE S.T ADD COLUMN IF NOT EXISTS C DECIMAL(5, 2)",
+        "COMMENT ON COLUMN S.T.C IS 'prix d''achat'",
     )
 
 
