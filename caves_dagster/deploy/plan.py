@@ -159,11 +159,12 @@ def _table(one: Declared, table: FoundTable) -> Iterator[Step]:
     """A line for each column that differs, or one for the table."""
     wanted = {column.name: column for column in one.columns}
     missing = [column for name, column in wanted.items() if name not in table.columns]
-    steps = [step for column in missing for step in _missing(one, table, column)]
+    # First, as a column that was renamed explains one that is missing.
+    steps = list(_more(one, table, missing))
+    steps += [step for column in missing for step in _missing(one, table, column)]
     for name, column in wanted.items():
         if name in table.columns:
             steps += _differing(one, column, table.columns[name])
-    steps += _more(one, table, missing)
     if table.comment != one.comment:
         text = f"COMMENT ON TABLE {one.name} IS {_literal(one.comment)}"
         steps.append(Step(one.name, one.kind, Action.COMMENT, (text,), "another comment"))
@@ -233,15 +234,7 @@ def _more(one: Declared, table: FoundTable, missing: list[Column]) -> Iterator[S
         if column in known:
             continue
         name, drop = f"{one.name}.{column}", f"ALTER TABLE {one.name} DROP COLUMN {column}"
-        if not found.nullable and not found.has_default:
-            yield Step(
-                name,
-                "column",
-                Action.DECIDE,
-                detail="sql/ does not name it, and it is NOT NULL without a default: no row can be written",
-                remedy=f"Run ALTER TABLE {one.name} ALTER COLUMN {column} DROP NOT NULL, or {drop}.",
-            )
-        elif missing:
+        if missing:
             yield Step(
                 name,
                 "column",
@@ -249,6 +242,14 @@ def _more(one: Declared, table: FoundTable, missing: list[Column]) -> Iterator[S
                 detail=f"sql/ does not name it, and names {missing[0].name}, which is not there",
                 remedy=f"Run ALTER TABLE {one.name} RENAME COLUMN {column} TO {missing[0].name} if it is the "
                 f"same, otherwise {drop}.",
+            )
+        elif not found.nullable and not found.has_default:
+            yield Step(
+                name,
+                "column",
+                Action.DECIDE,
+                detail="sql/ does not name it, and it is NOT NULL without a default: no row can be written",
+                remedy=f"Run ALTER TABLE {one.name} ALTER COLUMN {column} DROP NOT NULL, or {drop}.",
             )
         else:
             detail = f"sql/ does not name it; its values are never dropped. By hand: {drop}"

@@ -126,8 +126,8 @@ def test_a_column_that_was_perhaps_renamed_is_neither_added_nor_dropped_unasked(
 
     made = plan([TABLE], found(has))
 
-    assert [step.action for step in made.steps] == [Action.ADD_COLUMN, Action.DECIDE]
-    assert "RENAME COLUMN BB TO B" in made.steps[1].remedy
+    assert [step.action for step in made.steps] == [Action.DECIDE, Action.ADD_COLUMN]
+    assert "RENAME COLUMN BB TO B" in made.steps[0].remedy
     with pytest.raises(DeploymentRefused, match=r"Nothing was deployed: S\.T\.BB .*RENAME COLUMN BB TO B"):
         made.require_safe()
 

@@ -48,9 +48,6 @@ def _back_to_the_first_version(caves: Caves) -> dict[str, list[str]]:
     for schema in SCHEMAS[:3]:
         for table in _columns(caves, schema):
             run(f"CREATE TABLE ASIDE.{table} AS SELECT * FROM {schema}.{table}")
-    for stream in STREAMS:
-        name = stream.partition(".")[2]
-        run(f"CREATE TABLE ASIDE.{name} AS SELECT * FROM {stream} WHERE FALSE")
     waiting = (
         "SELECT DISTINCT BATCH_ID FROM ASIDE.INGEST_BATCHES QUALIFY RANK() OVER (ORDER BY EPOCH DESC) = 1"
     )
@@ -65,7 +62,7 @@ def _back_to_the_first_version(caves: Caves) -> dict[str, list[str]]:
         insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM ASIDE.{table.partition('.')[2]}"
         run(insert + (f" WHERE BATCH_ID NOT IN ({waiting})" if table == "RAW_DATA.RAW_EVENTS_STREAM" else ""))
     for stream in STREAMS:
-        run(f"INSERT INTO ASIDE.{stream.partition('.')[2]} SELECT * FROM {stream} WHERE FALSE")
+        run(f"CREATE TABLE ASIDE.{stream.partition('.')[2]} AS SELECT * FROM {stream} WHERE FALSE")
     names = ", ".join(old["RAW_DATA.RAW_EVENTS_STREAM"])
     run(
         f"INSERT INTO RAW_DATA.RAW_EVENTS_STREAM ({names}) "

@@ -132,12 +132,12 @@ def test_copy_keeps_bytes_objects_and_variants_as_they_were(caves: Caves) -> Non
         assert bytes(row["VALUE"]) in sent
     by_id = {message.event_id: json.loads(message.value or b"") for message in messages if message.event_id}
     rows = caves.warehouse.query(
-        "SELECT EVENT_ID, EVENT_METADATA, EVENT_CONTENT, TYPEOF(EVENT_METADATA::VARIANT) AS KIND "
+        "SELECT EVENT_ID, EVENT_METADATA, EVENT_CONTENT, EVENT_METADATA:event_id::VARCHAR AS INSIDE "
         "FROM RAW_DATA.RAW_EVENTS_STREAM"
     )
     assert len(rows) == len(by_id)
     for row in rows:
         assert json.loads(row["EVENT_METADATA"]) == by_id[row["EVENT_ID"]]["event_metadata"]
         assert json.loads(row["EVENT_CONTENT"]) == by_id[row["EVENT_ID"]]["event_content"]
-        assert row["KIND"] == "OBJECT"
+        assert row["INSIDE"] == row["EVENT_ID"]
     assert files_on_stage(caves) == []

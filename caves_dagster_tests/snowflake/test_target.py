@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from caves_dagster.settings import PROJECT_ROOT
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import addresses
@@ -36,6 +38,7 @@ def test_without_an_account_it_skips_and_says_what_to_set() -> None:
     assert command in (PROJECT_ROOT / "Makefile").read_text()
 
 
+@pytest.mark.slow
 def test_with_one_it_runs_there_in_a_database_of_its_own(caves: Caves) -> None:
     """The embedded server in an account's place, by the very settings that would name one."""
     account = {key: value for key, value in addresses(caves.settings).items() if key.startswith("SNOWFLAKE_")}
