@@ -8,7 +8,8 @@ from importlib.metadata import version
 
 from caves_dagster.deploy.declared import declared, declared_in_detail, sql_hash
 from caves_dagster.deploy.found import NOTHING, Found, read_found
-from caves_dagster.deploy.plan import Action, Plan, Step, plan
+from caves_dagster.deploy.plan import Plan, plan
+from caves_dagster.deploy.step import Action, Step
 from caves_dagster.shop import SQL_ROOT, Shop
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import render, statements

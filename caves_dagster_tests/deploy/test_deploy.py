@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from caves_dagster.deploy.carry_out import State, carry_out, read_state, this_version
 from caves_dagster.deploy.declared import declared
-from caves_dagster.deploy.plan import Action
+from caves_dagster.deploy.step import Action
 from caves_dagster.errors import DeploymentRefused
 from caves_dagster.rebuild import drain
 from caves_dagster.warehouse.scripts import set_up

@@ -15,7 +15,8 @@ from caves_dagster.deploy.found import (
     FoundTable,
     FoundView,
 )
-from caves_dagster.deploy.plan import Action, Plan, Step, plan
+from caves_dagster.deploy.plan import Plan, plan
+from caves_dagster.deploy.step import Action, Step
 from caves_dagster.errors import DeploymentRefused
 from caves_dagster.shops.caves import CAVES
 from caves_dagster.warehouse.ddl import Column
