@@ -2,6 +2,7 @@
 
 declared   what the setup statements are about
 found      what the database has of it
+step       one line of a plan
 plan       what has to be done, and what nobody but a person can decide; no I/O
 carry_out  the plan shown, done and recorded
 """
