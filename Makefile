@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-faults faults backlog bench-batch bench-consumer check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-snowflake test-faults faults backlog bench-batch bench-consumer check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed 
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
 	$(BIN)/python -m pytest -m "real_kafka and not faults" -rs
+
+test-snowflake: $(INSTALLED)  ## Those that say what Snowflake does, on the account of SNOWFLAKE_ACCOUNT, …; without one it says so
+	$(BIN)/python -m pytest -m 'snowflake and not real_kafka' --snowflake -rs
 
 test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and two outages, some twelve minutes (Java 17 and Maven)
 	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults

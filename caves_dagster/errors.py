@@ -12,6 +12,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── SignInRefused           the warehouse answers, and refuses the credentials
 ├── WarehouseNotSetUp       the warehouse answers, its tables are not there
 ├── StreamStale             a stream has lost its place
+├── DeploymentRefused       a database cannot be brought to what the SQL says without losing something
 ├── StatementFailed         the warehouse refused a statement
 ├── DeliveryFailed          the producer could not deliver every event
 ├── AlertNotDelivered       a webhook or a mail server did not take an alert
@@ -89,6 +90,10 @@ class WarehouseNotSetUp(CavesError):
 
 class StreamStale(CavesError):
     """A stream has lost its place: it cannot be read any more, and has to be made anew."""
+
+
+class DeploymentRefused(CavesError):
+    """The database differs from the SQL in a way that only a person can decide; nothing was changed."""
 
 
 class StatementFailed(CavesError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import running_kafka
 from caves_dagster.local.platform import BROKER, Platform, running_platform
-from caves_dagster.settings import DeadLetterBudget, Settings, embedded_settings
+from caves_dagster.settings import DeadLetterBudget, Settings, SnowflakeSettings, embedded_settings
 from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import BUILT_IN, find_shop
 from caves_dagster.warehouse.connection import Warehouse
@@ -36,7 +37,8 @@ from caves_dagster_tests.brokers import (
     require_kafka,
 )
 
-# No developer's setting may reach a test, and no test a developer's account.
+# No developer's setting may reach a test, and no test a developer's account, unless --snowflake asks for it.
+_ACCOUNT = {name: value for name, value in os.environ.items() if name.startswith(("SNOWFLAKE_", "SNOW_"))}
 for _name in list(os.environ):
     if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
         del os.environ[_name]
@@ -55,14 +57,41 @@ hypothesis.settings.load_profile("caves")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the fuzzing tests (`ingest/test_fuzz.py`) and the consumer's (`consumer/`) can be told."""
+    """What the fuzzing tests (`ingest/test_fuzz.py`), the consumer's and Snowflake's can be told."""
     parser.addoption(
         "--chaos-seconds", type=float, default=20.0, help="killing consumers (default: %(default)s)"
+    )
+    parser.addoption(
+        "--snowflake", action="store_true", help="tests marked so run on the account of SNOWFLAKE_ACCOUNT, …"
     )
     parser.addoption(
         "--fuzz-seed", type=int, default=20_260_301, help="other payloads (default: %(default)s)"
     )
     parser.addoption("--fuzz-payloads", type=int, default=20_000, help="of a round (default: %(default)s)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --snowflake, but without an account, tests are skipped and say what is missing."""
+    if config.getoption("--snowflake") and not any(
+        _ACCOUNT.get(f"{one}_ACCOUNT") for one in ("SNOWFLAKE", "SNOW")
+    ):
+        reason = (
+            "no Snowflake account: set SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_WAREHOUSE and "
+            "SNOWFLAKE_PRIVATE_KEY_PATH or SNOWFLAKE_PASSWORD, and a SNOWFLAKE_ROLE that may create databases"
+        )
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _account(config: pytest.Config) -> SnowflakeSettings | None:
+    """The account that --snowflake asks for, read from the environment as the product reads it."""
+    if not config.getoption("--snowflake"):
+        return None
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _ACCOUNT.items():
+            patch.setenv(name, value)
+        database = f"CAVES_TEST_{uuid.uuid4().hex[:12]}".upper()
+        return SnowflakeSettings(_env_file=None).model_copy(update={"database": database})
 
 
 @dataclass
@@ -151,7 +180,8 @@ def spare_broker(broker: Broker, request: pytest.FixtureRequest) -> Broker:
 @pytest.fixture
 def caves(platform: Platform, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Caves]:
     """The wine shop with an empty database and an empty topic, both named after the test."""
-    with caves_on(platform, broker, request.node.name, request.node.get_closest_marker("topic")) as caves:
+    mark, account = request.node.get_closest_marker("topic"), _account(request.config)
+    with caves_on(platform, broker, request.node.name, mark, account=account) as caves:
         yield caves
 
 
@@ -166,7 +196,8 @@ def spare_caves(platform: Platform, spare_broker: Broker, request: pytest.Fixtur
 @pytest.fixture
 def dropship(platform: Platform, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Caves]:
     """Dropship in the wine shop's place."""
-    with caves_on(platform, broker, request.node.name, shop="dropship") as dropship:
+    account = _account(request.config)
+    with caves_on(platform, broker, request.node.name, shop="dropship", account=account) as dropship:
         yield dropship
 
 
@@ -177,8 +208,12 @@ def caves_on(
     name: str,
     topic: pytest.Mark | None = None,
     shop: str = "caves",
+    account: SnowflakeSettings | None = None,
 ) -> Iterator[Caves]:
-    """A shop on a platform's warehouse and a broker, with a topic as the mark `topic` wants it."""
+    """A shop on a platform's warehouse, or an account, and a broker; the mark `topic` is about its topic.
+
+    The database is dropped afterwards, whatever happened.
+    """
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)[-60:]
     settings = embedded_settings(platform.home)
     kafka = {
@@ -188,7 +223,7 @@ def caves_on(
     }
     settings = settings.model_copy(
         update={
-            "snowflake": settings.snowflake.model_copy(update={"database": f"T_{plain}".upper()}),
+            "snowflake": account or settings.snowflake.model_copy(update={"database": f"T_{plain}".upper()}),
             "kafka": settings.kafka.model_copy(update=kafka),
             "topics": {} if shop == "caves" else {shop: f"t_{plain}"},
             "without_shops": tuple(one.name for one in BUILT_IN if one.name != shop),
@@ -201,9 +236,11 @@ def caves_on(
     config = {key.replace("_", "."): str(value) for key, value in (topic.kwargs if topic else {}).items()}
     broker.make_topic(found.topic, partitions, **config)
     with Warehouse(settings.snowflake) as warehouse:
-        set_up(warehouse, found)
-        yield Caves(settings, found, warehouse, KafkaClient(settings.kafka))
-        warehouse.execute(f"DROP DATABASE {settings.snowflake.database}")
+        try:
+            set_up(warehouse, found)
+            yield Caves(settings, found, warehouse, KafkaClient(settings.kafka))
+        finally:
+            warehouse.execute(f"DROP DATABASE IF EXISTS {settings.snowflake.database}")
 
 
 # --- what is told at the end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from caves_dagster.assets.transformation import transform
 from caves_dagster.ingest.run import Ingestion
 from caves_dagster.shop import Message
@@ -11,7 +13,7 @@ from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import require_sound
 
-pytestmark = on_both_brokers
+pytestmark = [on_both_brokers, pytest.mark.snowflake]
 
 
 def test_every_event_reaches_production_and_every_invalid_one_is_a_dead_letter(caves: Caves) -> None:

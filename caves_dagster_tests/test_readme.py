@@ -1,6 +1,6 @@
 """The README tells the truth: its paths exist, its commands are there, its settings have these names.
 
-So do the commands of docs/add-your-shop.md.
+So do the commands of docs/add-your-shop.md and docs/snowflake.md.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
 _CODE = "\n".join(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL)) + _BLOCKS)
 PATHS = sorted(set(re.findall(r"^(?:caves_dagster|sql|docs)/[\w./]*$", _CODE, re.MULTILINE)))
 LINKS = sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)))
-_COMMAND = r"^(?:\.venv/bin/|\$ )?caves ((?:local |gaps |alerts |dead-letters )?[a-z][a-z-]*)"
+_COMMAND = r"^(?:\.venv/bin/|\$ )?caves ((?:local |gaps |alerts |dead-letters |snowflake )?[a-z][a-z-]*)"
 _SHOP = (PROJECT_ROOT / "docs" / "add-your-shop.md").read_text()
-COMMANDS = sorted(set(re.findall(_COMMAND, f"{_CODE}\n{_SHOP}", re.MULTILINE)))
+_SNOWFLAKE = (PROJECT_ROOT / "docs" / "snowflake.md").read_text().replace("`", "\n")
+COMMANDS = sorted(set(re.findall(_COMMAND, f"{_CODE}\n{_SHOP}\n{_SNOWFLAKE}", re.MULTILINE)))
 TARGETS = sorted(set(re.findall(r"^make ([a-z-]+)", _CODE, re.MULTILINE)))
 # Not what stands behind a schema or an equals sign: tables and values have such names too.
 SETTINGS = sorted(set(re.findall(r"(?<![.=\w])(?:CAVES|SNOWFLAKE|KAFKA)_[A-Z_]*[A-Z]\b", README)))

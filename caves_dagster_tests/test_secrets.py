@@ -268,6 +268,7 @@ def test_a_broker_that_refuses_sasl_tells_no_password(caves: Caves, written: Wri
 COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "status": (["status"], {}),
     "setup": (["setup"], {}),
+    "snowflake plan": (["snowflake", "plan"], {}),
     "produce": (["produce", "--count", "1"], {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}),
     "a malformed setting": (["status"], {"SNOWFLAKE_PORT": "abc"}),
     "a malformed webhook": (["status"], {"CAVES_ALERT_WEBHOOK_URL": f"hooks.example/{MARK}"}),

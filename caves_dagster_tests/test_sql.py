@@ -66,6 +66,10 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
         yield rendered(f"ingest/setup/{path.name}", raw=shop.raw)
     for path in sorted((SQL_ROOT / "ingest").glob("*.sql")):
         yield rendered(f"ingest/{path.name}", raw=shop.raw, file="f.parquet")
+    for path in sorted((SQL_ROOT / "ingest" / "fill").glob("*.sql")):
+        yield rendered(f"ingest/fill/{path.name}", raw=shop.raw)
+    for path in sorted((SQL_ROOT / "deploy").glob("*.sql")):
+        yield rendered(f"deploy/{path.name}", raw=shop.raw, schemas=["RAW_DATA", "B"], tables=["A.F", "B.F"])
     for path in sorted((SQL_ROOT / "transform").glob("*.sql")):
         step = shop.transformations[0]
         names = {"stream": step.stream.full_name, "source": step.source.full_name}
@@ -134,6 +138,8 @@ once_a_source = pytest.mark.parametrize(
 
 def test_the_product_uses_every_file() -> None:
     files = {path.relative_to(SQL_ROOT).as_posix() for path in SQL_ROOT.rglob("*.sql")}
+    # Those are for people: deploy/test_account.py.
+    files = {name for name in files if not name.startswith("account/")}
 
     assert files - _LIBRARY == {one.name for one in _all()}
 
@@ -401,6 +407,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "ACKNOWLEDGED_AT": "TIMESTAMP_LTZ",
         "ACKNOWLEDGED_BY": "VARCHAR(200)",
     },
+    "RAW_DATA.DEPLOYMENTS": {"VERSION": "VARCHAR(50)", "SQL_HASH": "VARCHAR(64)"},
     "RAW_DATA.DEAD_LETTER_REPLAYS": {"DEAD_LETTER_ID": "VARCHAR(36)", "LANDED": "BOOLEAN"},
     "RAW_DATA.INGEST_BATCHES": {
         "RUN_ID": "VARCHAR(100)",
@@ -587,6 +594,13 @@ def test_every_declared_table_is_created(shop: Shop) -> None:
     declared = {table.full_name for table in (*shop.tables, *shop.views, *batch)}
 
     assert declared <= set(described(shop))
+
+
+def test_the_code_names_every_file_of_deployment() -> None:
+    code = "".join(path.read_text() for path in (PROJECT_ROOT / "caves_dagster" / "deploy").glob("*.py"))
+
+    for path in (SQL_ROOT / "deploy").glob("*.sql"):
+        assert f'"{path.stem}"' in code or f'"deploy/{path.name}"' in code
 
 
 def test_setup_can_run_again_without_losing_anything() -> None:

@@ -22,6 +22,7 @@ from caves_dagster.cli import (
     rebuild,
     seed,
     setup,
+    snowflake,
     status,
     up,
     validate,
@@ -40,6 +41,7 @@ app.add_typer(gaps.app, name="gaps")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(snowflake.app, name="snowflake")
 for command in (
     demo.demo,
     up.up,

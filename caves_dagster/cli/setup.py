@@ -12,7 +12,7 @@ from caves_dagster.shops import find_shop, shops
 
 
 def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None) -> None:
-    """Create the schemas, tables, streams and views that are missing. Nothing is replaced but views."""
+    """Deploy without asking: `caves snowflake deploy --yes`, without its table."""
     # The connector takes most of a second to import: not for the sake of another command.
     from caves_dagster.declared_sql import check_sql
     from caves_dagster.warehouse.connection import Warehouse

@@ -28,6 +28,7 @@ class Column:
     type: str
     comment: str
     nullable: bool
+    default: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,4 +74,7 @@ def _column(definition: exp.ColumnDef) -> Column:
     comment = next((c.this.name for c in constraints if isinstance(c, exp.CommentColumnConstraint)), "")
     not_null = any(isinstance(c, exp.NotNullColumnConstraint) for c in constraints)
     kind = definition.kind.sql(dialect="snowflake") if definition.kind is not None else ""
-    return Column(definition.name.upper(), _SPELLING.get(kind, kind), comment, not not_null)
+    default = next(
+        (c.this.sql("snowflake") for c in constraints if isinstance(c, exp.DefaultColumnConstraint)), ""
+    )
+    return Column(definition.name.upper(), _SPELLING.get(kind, kind), comment, not not_null, default)

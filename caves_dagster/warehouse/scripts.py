@@ -71,10 +71,12 @@ def setup_sql(shop: Shop) -> list[str]:
 
 
 def set_up(warehouse: Warehouse, shop: Shop) -> int:
-    """Create what is missing of a shop's schemas, tables, streams and views; returns the statements run."""
-    warehouse.execute(f"CREATE DATABASE IF NOT EXISTS {warehouse.settings.database}")
-    warehouse.execute(f"USE DATABASE {warehouse.settings.database}")
-    script = setup_sql(shop)
-    for statement in script:
-        warehouse.execute(statement)
-    return len(script)
+    """Deploy a shop's schemas, tables, streams and views without asking; returns the statements run.
+
+    Raises:
+        DeploymentRefused: something that is there differs from the SQL in a way only a person can decide.
+    """
+    # Here, as it is built on this module.
+    from caves_dagster.deploy.carry_out import carry_out, read_state
+
+    return carry_out(warehouse, shop, read_state(warehouse, shop))

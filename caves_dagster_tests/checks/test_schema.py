@@ -6,7 +6,7 @@ import pytest
 
 from caves_dagster.checks.check import Outcome
 from caves_dagster.checks.report import validate
-from caves_dagster.checks.schema import stored_type
+from caves_dagster.warehouse.stored import stored_type
 from caves_dagster_tests.conftest import Caves
 
 

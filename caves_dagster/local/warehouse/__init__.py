@@ -45,8 +45,8 @@ Data
 Statements
 - Streams, internal stages, COPY from Parquet with ON_ERROR = ABORT_STATEMENT; no other format, no external
   stage, no tasks, pipes, dynamic tables, sequences, procedures, INSERT ALL, SWAP WITH, AT | BEFORE,
-  RESULT_SCAN in a larger query, MERGE … WHEN NOT MATCHED BY SOURCE, ALTER COLUMN … SET DATA TYPE. These are
-  refused, with error 2.
+  RESULT_SCAN in a larger query, MERGE … WHEN NOT MATCHED BY SOURCE. These are refused, with error 2.
+- ALTER COLUMN … SET DATA TYPE makes a VARCHAR longer or gives a NUMBER more digits, and nothing else.
 - Roles, warehouses and grants are accepted and mean nothing. Put them into scripts only Snowflake runs.
 - TEMPORARY tables, stages and file formats end with their session, but other sessions see them.
 - One user, one account; what it runs on is trusted.

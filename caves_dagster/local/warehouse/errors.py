@@ -44,6 +44,12 @@ def already_exists(name: str) -> StatementError:
     return StatementError(f"SQL compilation error:\nObject '{name}' already exists.", 2002, "42710")
 
 
+def cannot_change_type(column: str, before: str, after: str) -> StatementError:
+    """A column's type becomes another one, or narrower. (Snowflake does the latter where the values fit.)"""
+    message = f"SQL compilation error: cannot change column {column} from type {before} to {after}"
+    return StatementError(message, 2108, "22000")
+
+
 def unsupported(what: str) -> StatementError:
     """Snowflake could, this server cannot."""
     return StatementError(f"Unsupported feature on the embedded warehouse: {what}.", 2, "0A000")

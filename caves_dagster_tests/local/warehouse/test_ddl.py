@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal as D
 from typing import Any
 
 import pytest
@@ -103,6 +104,49 @@ def test_a_table_is_altered(sql: Sql, schema: str) -> None:
     sql.fails(2003, "SELECT * FROM T")
     sql.fails(2003, "ALTER TABLE T ADD COLUMN z INTEGER")
     sql("ALTER TABLE IF EXISTS T ADD COLUMN z INTEGER")
+
+
+def test_a_column_becomes_wider_and_never_narrower(sql: Sql) -> None:
+    sql("CREATE TABLE T (a VARCHAR(3) NOT NULL COMMENT 'aa', n NUMBER(4, 1), i INTEGER)")
+    sql("CREATE STREAM S ON TABLE T APPEND_ONLY = TRUE")
+    sql("INSERT INTO T VALUES ('abc', 123.4, 1)")
+    sql("ALTER TABLE T ALTER COLUMN a SET DATA TYPE VARCHAR(5)")
+    sql("ALTER TABLE T ALTER n TYPE NUMBER(6, 1)")
+    sql("INSERT INTO T (n, a, i) VALUES (12345.6, 'abcde', 2)")
+    assert [row[:3] for row in sql("SELECT * FROM S ORDER BY i")] == [
+        ("abc", D("123.4"), 1),
+        ("abcde", D("12345.6"), 2),
+    ]
+    sql.fails(100078, "INSERT INTO T VALUES ('abcdef', 1, 1)")
+    sql.fails(100072, "INSERT INTO T VALUES (NULL, 1, 1)")
+    found = _described(sql, "T")
+    assert [found[name]["type"] for name in "ANI"] == ["VARCHAR(5)", "NUMBER(6,1)", "NUMBER(38,0)"]
+    assert (found["A"]["comment"], found["A"]["null?"]) == ("aa", "N")
+    for change in (
+        "a TYPE VARCHAR(4)",
+        "n TYPE NUMBER(6, 2)",
+        "n TYPE NUMBER(5, 1)",
+        "a TYPE INTEGER",
+        "i TYPE VARCHAR",
+    ):
+        sql.fails(2108, f"ALTER TABLE T ALTER COLUMN {change}")
+
+
+def test_a_column_that_is_not_null_is_added_with_its_default(sql: Sql) -> None:
+    sql("CREATE TABLE T (a INTEGER)")
+    sql("CREATE STREAM S ON TABLE T APPEND_ONLY = TRUE")
+    sql("INSERT INTO T VALUES (1)")
+    sql.fails(100072, "ALTER TABLE T ADD COLUMN b INTEGER NOT NULL")
+    sql("ALTER TABLE T ADD COLUMN b INTEGER DEFAULT 7 NOT NULL COMMENT 'bb'")
+    sql("INSERT INTO T (b, a) VALUES (8, 2)")
+    assert sql("SELECT a, b FROM S ORDER BY a") == sql("SELECT a, b FROM T ORDER BY a") == [(1, 7), (2, 8)]
+    sql.fails(100072, "INSERT INTO T VALUES (3, NULL)")
+    sql("ALTER TABLE T ADD COLUMN c INTEGER")
+    sql.fails(100072, "ALTER TABLE T ALTER COLUMN c SET NOT NULL")
+    sql("UPDATE T SET c = 0")
+    sql("ALTER TABLE T ALTER COLUMN c SET NOT NULL")
+    sql("ALTER TABLE T ALTER COLUMN b DROP NOT NULL")
+    assert [one["null?"] for one in _described(sql, "T").values()] == ["Y", "Y", "N"]
 
 
 def test_create_or_replace_forgets_what_the_table_was(sql: Sql) -> None:
