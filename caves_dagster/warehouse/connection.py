@@ -63,6 +63,7 @@ def connection_arguments(settings: SnowflakeSettings) -> dict[str, Any]:
             "TIMEZONE": "UTC",
             # What plain TIMESTAMP means, whatever an account's administrator has made of it.
             "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
+            "BINARY_INPUT_FORMAT": "HEX",
             "CLIENT_TELEMETRY_ENABLED": False,
             "TRANSACTION_ABORT_ON_ERROR": True,
             "LOCK_TIMEOUT": 30,
