@@ -61,6 +61,7 @@ bench-consumer: $(INSTALLED)  ## Latency of the consumer at 100 events/s, and it
 	$(BIN)/python -m caves_dagster_tests.consumer.measure --events 1000000
 
 check: $(INSTALLED)  ## Lint, format, types
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -68,6 +69,7 @@ check: $(INSTALLED)  ## Lint, format, types
 lock: $(INSTALLED)  ## Rewrite the lock files from pyproject.toml
 	echo "uv==0.13.9" | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate - -o installer.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --constraints requirements.lock pyproject.toml -o production.lock
 
 clean:  ## Remove .venv (state under .caves stays: `caves local reset` removes that)
 	rm -rf .venv

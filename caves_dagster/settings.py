@@ -1,9 +1,9 @@
 """Every setting, typed and explained. The only module that reads the environment.
 
-Values come, in this order, from the environment, from `.env` at the project's root, and, for the
-addresses only, from the embedded platform's `endpoints.json` under `CAVES_HOME`. Whoever sets
-`SNOWFLAKE_ACCOUNT` or `KAFKA_BOOTSTRAP_SERVERS` points that half at their own system; no other code knows
-the difference.
+Values come, in this order, from the environment, from `.env` at the project's root, from the folder of
+secrets (a file is named like its setting), and, for the addresses only, from the embedded platform's
+`endpoints.json` under `CAVES_HOME`. Whoever sets `SNOWFLAKE_ACCOUNT` or `KAFKA_BOOTSTRAP_SERVERS` points that
+half at their own system; no other code knows the difference.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from caves_dagster.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENDPOINTS_FILE = "endpoints.json"
+# Where Docker and, by habit, Kubernetes put them.
+_SECRETS_DIR = "/run/secrets"
 
 
 class SnowflakeEndpoint(BaseModel):
@@ -41,7 +43,7 @@ class SnowflakeEndpoint(BaseModel):
     protocol: Literal["http", "https"] = "http"
     account: str = "caves_local"
     user: str = "caves"
-    # Not a secret: the server listens on loopback only and holds what its own machine wrote.
+    # Not a secret: with this one the server listens on loopback only, and holds what its own machine wrote.
     password: str = "caves"
     database: str = "CAVES_ALBERT_DB"
 
@@ -129,6 +131,8 @@ class SnowflakeSettings(_Section):
     """Seconds a statement's network round trips may take in all before the warehouse counts as away."""
     login_timeout: int = Field(15, ge=1, validation_alias=_names("CAVES_SNOWFLAKE_LOGIN_TIMEOUT"))
     """Seconds to wait for a login."""
+    local_password: SecretStr | None = Field(None, validation_alias=_names("CAVES_LOCAL_WAREHOUSE_PASSWORD"))
+    """Password of the embedded server, where others than this machine's processes reach it."""
 
     @model_validator(mode="after")
     def _complete(self) -> SnowflakeSettings:
@@ -442,25 +446,30 @@ def load_settings(home: Path | None = None) -> Settings:
     """
     # CAVES_ENV_FILE names another file than `.env`; the demo and the tests read none.
     file = os.environ.get("CAVES_ENV_FILE", str(PROJECT_ROOT / ".env"))
+    # CAVES_SECRETS_DIR likewise another folder; pydantic warns of one that is not there.
+    folder = Path(os.environ.get("CAVES_SECRETS_DIR", _SECRETS_DIR))
+    secrets = folder if folder.is_dir() else None
     try:
-        kafka = KafkaSettings(_env_file=file)
-        snowflake = SnowflakeSettings(_env_file=file)
+        kafka = KafkaSettings(_env_file=file, _secrets_dir=secrets)
+        snowflake = SnowflakeSettings(_env_file=file, _secrets_dir=secrets)
         settings = Settings(
             _env_file=file,
+            _secrets_dir=secrets,
             kafka=kafka,
             snowflake=snowflake,
-            alerts=AlertSettings(_env_file=file),
-            freshness=FreshnessSettings(_env_file=file),
-            dead_letters=DeadLetterBudget(_env_file=file),
-            checks=CheckSettings(_env_file=file),
-            consumer=ConsumerSettings(_env_file=file),
-            metrics=MetricsSettings(_env_file=file),
+            alerts=AlertSettings(_env_file=file, _secrets_dir=secrets),
+            freshness=FreshnessSettings(_env_file=file, _secrets_dir=secrets),
+            dead_letters=DeadLetterBudget(_env_file=file, _secrets_dir=secrets),
+            checks=CheckSettings(_env_file=file, _secrets_dir=secrets),
+            consumer=ConsumerSettings(_env_file=file, _secrets_dir=secrets),
+            metrics=MetricsSettings(_env_file=file, _secrets_dir=secrets),
         )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
-    except (UnicodeDecodeError, EnvironmentSettingsError) as error:
+    except (OSError, UnicodeDecodeError, EnvironmentSettingsError) as error:
         raise SettingsError(
-            f"The settings in {file} or the environment cannot be read ({type(error).__name__}).",
+            f"The settings in {file}, {secrets or 'no folder of secrets'} or the environment cannot be read "
+            f"({type(error).__name__}).",
             "See .env.example for every setting.",
         ) from None
     chosen: dict[str, object] = {} if home is None else {"home": home}
@@ -471,7 +480,8 @@ def load_settings(home: Path | None = None) -> Settings:
         kafka._embedded = True
         embedded.append("broker")
     if not snowflake.account:
-        local = endpoints.snowflake.model_dump() | {"password": SecretStr(endpoints.snowflake.password)}
+        password = snowflake.local_password or SecretStr(endpoints.snowflake.password)
+        local = endpoints.snowflake.model_dump() | {"password": password}
         snowflake = snowflake.model_copy(update=local | {"private_key_path": None, "role": None})
         embedded.append("warehouse")
     chosen |= {"kafka": kafka, "snowflake": snowflake}
@@ -514,7 +524,7 @@ def embedded_environment(home: Path) -> dict[str, str]:
         "CAVES_SEED_DIR": str(home / "seed"),
         "CAVES_REPORTS": str(home / "reports"),
     }
-    return kept | files | {"CAVES_ENV_FILE": os.devnull}
+    return kept | files | {"CAVES_ENV_FILE": os.devnull, "CAVES_SECRETS_DIR": os.devnull}
 
 
 def _explain(error: ValidationError) -> str:

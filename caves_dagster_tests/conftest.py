@@ -42,7 +42,7 @@ _ACCOUNT = {name: value for name, value in os.environ.items() if name.startswith
 for _name in list(os.environ):
     if _name.startswith(("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_")) or _name == "DB_PATH":
         del os.environ[_name]
-os.environ["CAVES_ENV_FILE"] = os.devnull
+os.environ["CAVES_ENV_FILE"] = os.environ["CAVES_SECRETS_DIR"] = os.devnull
 
 # A shell that runs the tests in the background has them ignore SIGINT. Dagster then has them ignore SIGTERM
 # too, and so would every server that they start and want to stop.

@@ -62,6 +62,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("CAVES_HOME", str(folder))
     monkeypatch.setenv("CAVES_ENV_FILE", str(tmp_path / "no.env"))
+    monkeypatch.setenv("CAVES_SECRETS_DIR", str(tmp_path / "secrets"))
     return folder
 
 
@@ -206,6 +207,7 @@ def test_a_child_process_is_given_the_embedded_platform_and_nothing_else_of_ours
     assert ours == {
         "CAVES_HOME": str(tmp_path),
         "CAVES_ENV_FILE": os.devnull,
+        "CAVES_SECRETS_DIR": os.devnull,
         "DB_PATH": str(tmp_path / "wine_data.db"),
         "CAVES_SEED_DIR": str(tmp_path / "seed"),
         "CAVES_REPORTS": str(tmp_path / "reports"),
@@ -298,6 +300,62 @@ def test_sasl_may_stand_partly_in_the_environment_and_partly_in_the_env_file(
         monkeypatch, tmp_path, "KAFKA_SASL_MECHANISM=PLAIN\nKAFKA_SASL_USERNAME=u\nKAFKA_SASL_PASSWORD=p\n"
     )
     assert loaded(monkeypatch, KAFKA_SECURITY_PROTOCOL="SASL_SSL").kafka.sasl_username == "u"
+
+
+# --- secrets by file
+
+
+def secret(folder: Path, name: str, value: str) -> None:
+    (folder / "secrets").mkdir(exist_ok=True)
+    (folder / "secrets" / name).write_text(value, encoding="utf-8")
+
+
+def test_secrets_are_read_from_files_named_like_their_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret(tmp_path, "SNOWFLAKE_PASSWORD", "s3cr3t $word # 'é'\n")
+    secret(tmp_path, "snowflake_user", "albert")
+    secret(tmp_path, "KAFKA_SASL_PASSWORD", "sasl")
+    secret(tmp_path, "CAVES_ALERT_WEBHOOK_URL", "https://hooks.example/T0\n")
+    secret(tmp_path, "somebody_elses", "\x00")
+    settings = loaded(monkeypatch, SNOWFLAKE_ACCOUNT="org-account")
+    assert settings.snowflake.password == SecretStr("s3cr3t $word # 'é'")
+    assert settings.snowflake.user == "albert"
+    assert settings.kafka.sasl_password == SecretStr("sasl")
+    assert settings.alerts.webhook_url == SecretStr("https://hooks.example/T0")
+
+
+def test_the_environment_and_the_env_file_come_before_a_secret_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env_file(monkeypatch, tmp_path, "SNOWFLAKE_USER=file\n")
+    for name in SIGNED_IN:
+        secret(tmp_path, name, "secret")
+    settings = loaded(monkeypatch, SNOWFLAKE_PASSWORD="environment")
+    assert settings.snowflake.account == "secret"
+    assert settings.snowflake.user == "file"
+    assert settings.snowflake.password == SecretStr("environment")
+
+
+def test_a_malformed_secret_is_named_and_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret(tmp_path, "CAVES_ALERT_WEBHOOK_URL", "s3cr3t-word")
+    error = refusal(monkeypatch)
+    assert error.problem.startswith("CAVES_ALERT_WEBHOOK_URL: ")
+    assert "s3cr3t" not in str(error)
+
+
+def test_a_secret_that_cannot_be_read_is_an_error_with_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret(tmp_path, "SNOWFLAKE_PASSWORD", "s3cr3t-word")
+    (tmp_path / "secrets" / "SNOWFLAKE_PASSWORD").write_bytes(b"\xff")
+    assert str(tmp_path / "secrets") in refusal(monkeypatch).problem
+
+
+def test_the_embedded_warehouse_may_have_a_password_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, CAVES_LOCAL_WAREHOUSE_PASSWORD="s3cr3t-word")
+    assert settings.snowflake.password == SecretStr("s3cr3t-word")
+    assert settings.embedded == ("broker", "warehouse")
 
 
 # --- what does not hold

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from caves_dagster.errors import SettingsError
 from caves_dagster.local.platform import Platform, PlatformStatus
 from caves_dagster.local.process import Outcome
-from caves_dagster.local.server import State
+from caves_dagster.local.server import HOST, State
 from caves_dagster.settings import embedded_settings, load_settings
 from caves_dagster.shops import shops, topics
 
@@ -96,6 +99,34 @@ def reset(
     console.print(f"The platform in {escape(str(platform.home))} is empty.")
     for folder in left:
         console.print(f"{escape(str(folder))} was not made by the platform and was left alone.")
+
+
+@app.command()
+def warehouse(
+    home: Home = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 19094,
+) -> None:
+    """Run the warehouse server alone, in the foreground, until it is told to stop: for a container.
+
+    Beyond loopback it listens only with a password of its own, CAVES_LOCAL_WAREHOUSE_PASSWORD.
+    """
+    from caves_dagster.local.warehouse.__main__ import main
+
+    settings = load_settings(home)
+    password = settings.snowflake.local_password
+    if host != HOST and password is None:
+        raise SettingsError(
+            f"The warehouse server listens on {host} only with a password of its own.",
+            "Set CAVES_LOCAL_WAREHOUSE_PASSWORD.",
+        )
+    arguments = ["--home", str(settings.home), "--host", host, "--port", str(port)]
+    # Not on a command line, where other users of the machine would see it.
+    arguments += ["--password", password.get_secret_value()] if password else []
+    code = main(arguments)
+    logging.shutdown()
+    # As the server's own module ends: DuckDB reports leaks when the interpreter is torn down.
+    os._exit(code)
 
 
 def _platform(home: Path | None) -> Platform:

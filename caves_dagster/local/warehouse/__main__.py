@@ -25,6 +25,7 @@ from caves_dagster.local.warehouse.server import Credentials, Warehouse
 
 ENDPOINT = "endpoint.json"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_OPEN_PASSWORD = "caves"
 
 
 class CannotStart(Exception):
@@ -63,6 +64,10 @@ def serve(options: argparse.Namespace) -> None:
     """Take the home, listen, publish the endpoint, serve, and leave everything written."""
     home = Path(options.home).resolve() / "warehouse"
     home.mkdir(parents=True, exist_ok=True)
+    if options.host not in _LOOPBACK and options.password == _OPEN_PASSWORD:
+        raise CannotStart(
+            f"it listens on loopback only, not on {options.host}, while its password is no secret."
+        )
     with _lock(home), _listen(options.host, options.port) as listener:
         catalog = Catalog(home, options.memory_limit, options.threads)
         registry = Registry(catalog, options.transaction_idle_seconds)
@@ -118,8 +123,6 @@ def _lock(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    if host not in _LOOPBACK:
-        raise CannotStart(f"it listens on loopback only, not on {host}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # IPPROTO_TCP named: asyncio sets TCP_NODELAY only then, and every answer would wait 40 ms without it.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
@@ -135,7 +138,9 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m caves_dagster.local.warehouse", description=__doc__)
     parser.add_argument("--home", required=True, help="folder of the embedded platform's state")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; not a loopback one only with a password"
+    )
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--owner", type=int, help="end when the process with this id is gone")
     parser.add_argument(
@@ -144,7 +149,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--database", default="CAVES_ALBERT_DB", help="database that is always there")
     parser.add_argument("--account", default="caves_local")
     parser.add_argument("--user", default="caves")
-    parser.add_argument("--password", default="caves")
+    parser.add_argument("--password", default=_OPEN_PASSWORD)
     parser.add_argument("--memory-limit", default="2GB", help="DuckDB's")
     parser.add_argument("--threads", type=int, default=max(2, os.cpu_count() or 2), help="DuckDB's")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])

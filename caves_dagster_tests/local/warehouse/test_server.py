@@ -160,6 +160,16 @@ def test_it_listens_on_loopback_only(own_server: Server) -> None:
     done = subprocess.run(own_server.command("--host", "0.0.0.0"), capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "loopback only" in done.stderr
+    assert "password is no secret" in done.stderr
+
+
+def test_beyond_loopback_it_lets_nobody_in_without_its_own_password(own_server: Server) -> None:
+    own_server.arguments = ("--host", "0.0.0.0", "--password", "s3cr3t-word")
+    own_server.start()
+    with pytest.raises(snowflake.connector.errors.DatabaseError) as refused:
+        own_server.connect(host="127.0.0.1")
+    assert refused.value.errno in (250001, 390100)
+    own_server.connect(host="127.0.0.1", password="s3cr3t-word").close()
 
 
 def test_a_session_of_an_earlier_server_is_told_to_log_in_again(own_server: Server) -> None:
