@@ -120,12 +120,18 @@ class Scheduler:
         for waiting in self._waiting:
             task = self._catalog.tasks.get(waiting.root)
             if task is None:
-                continue  # dropped since
-            if waiting.root in self._running:
+                self._forget(waiting)  # dropped since
+            elif waiting.root in self._running:
                 left.append(waiting)
             else:
                 self._begin(task, waiting.since, "EXECUTE TASK", waiting.key)
         self._waiting = left
+
+    def _forget(self, waiting: _Waiting) -> None:
+        if waiting.root.database in self._catalog.names():
+            cursor = self._catalog.duck.cursor()
+            History(cursor, waiting.root.database).forget(waiting.key)
+            cursor.close()
 
     def _begin_due(self, now: datetime) -> None:
         coming: dict[Name, tuple[str | None, datetime]] = {}

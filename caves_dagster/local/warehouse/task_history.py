@@ -1,12 +1,16 @@
 """The runs of tasks: written as they go, bounded, shown by INFORMATION_SCHEMA.TASK_HISTORY.
 
-A run's row is SCHEDULED (EXECUTE TASK only), EXECUTING, then SUCCEEDED, FAILED or SKIPPED. A task that did
-not run because of its predecessors has no row. The rows are in the database of the task.
+A run's row is SCHEDULED, EXECUTING, then SUCCEEDED, FAILED or SKIPPED. SCHEDULED are roots that EXECUTE TASK
+named and tasks whose predecessors are over: their rows come with the end of the last predecessor's, so that a
+graph that runs always has a row that says so. A task that did not run because of its predecessors has no row.
+The rows are in the database of the task.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -80,6 +84,18 @@ class History:
         marks = ", ".join("?" * len(values))
         self._cursor.execute(f"INSERT OR REPLACE INTO {self._table} VALUES ({marks})", values)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Writes that are seen all at once."""
+        self._cursor.execute("BEGIN")
+        try:
+            yield
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):  # DuckDB may have dropped it already
+                self._cursor.execute("ROLLBACK")
+            raise
+
     def failures_in_a_row(self, task: Task, since: datetime) -> int:
         """How often a task failed since it last succeeded or `since`; cancelled runs don't count."""
         rows = self._cursor.execute(
@@ -92,11 +108,18 @@ class History:
         return int(rows[0][0])
 
     def recover(self) -> list[tuple[Name, datetime, str]]:
-        """After a restart: fail what was executing. The root, time and key of runs that still wait."""
+        """After a restart: fail what was executing, forget what would have come after it.
+
+        Returns:
+            The root, time and key of the runs that EXECUTE TASK asked for and that still wait.
+        """
         self._cursor.execute(
             f"UPDATE {self._table} SET state = 'FAILED', completed_time = now(), "
             f"error_code = '{CANCELLED:06d}', error_message = 'The server ended while the task ran.' "
             "WHERE state = 'EXECUTING'"
+        )
+        self._cursor.execute(
+            f"DELETE FROM {self._table} WHERE state = 'SCHEDULED' AND task_id <> root_task_id"
         )
         rows = self._cursor.execute(
             f"SELECT schema_name, name, epoch_us(scheduled_time), key FROM {self._table} "
@@ -108,8 +131,8 @@ class History:
             for schema, name, micros, key in rows
         ]
 
-    def forget_waiting(self, key: str) -> None:
-        """A run that waited will not come: its task is gone."""
+    def forget(self, key: str) -> None:
+        """A run that was SCHEDULED will not come."""
         self._cursor.execute(f"DELETE FROM {self._table} WHERE key = ? AND state = 'SCHEDULED'", [key])
 
     def prune(self) -> None:

@@ -51,6 +51,7 @@ class GraphRun:
         if key is not None:
             self._first = replace(self._first, key=key)
         self._states: dict[str, str] = {}
+        self._ready: dict[str, Run] = {}
         self._cancelled: StatementError | None = None
         self._session: Session | None = None
         self._lock = threading.Lock()
@@ -60,10 +61,13 @@ class GraphRun:
         cursor = self._catalog.duck.cursor()
         try:
             history = History(cursor, self._root.name.database)
-            for attempt in range(1, self._root.retries + 2):
-                self._attempt(history, attempt)
-                if "FAILED" not in self._states.values() or self._cancelled is not None:
-                    break
+            self._make_ready(history, 1)
+            while self._ready and self._cancelled is None:
+                run = self._ready.pop(next(iter(self._ready)))
+                if self._run_task(history, run) == "FAILED":
+                    self._suspend_if_failing(history, run.task)
+            for run in self._ready.values():
+                history.forget(run.key)
             history.prune()
         finally:
             cursor.close()
@@ -75,18 +79,17 @@ class GraphRun:
             if self._session is not None:
                 self._session.cancel(self._cancelled)
 
-    def _attempt(self, history: History, attempt: int) -> None:
+    def _make_ready(self, history: History, attempt: int) -> None:
+        """Write down what may run now."""
         for task in self._graph:
-            done = self._states.get(task.name.name) in ("SUCCEEDED", "SKIPPED")
-            if done or self._cancelled is not None or not self._may_run(task):
+            name = task.name.name
+            if name in self._states or name in self._ready or not self._may_run(task):
                 continue
             run = replace(self._first, task=task, attempt=attempt)
             if task is not self._root or attempt > 1:
                 run = replace(run, key=str(uuid.uuid4()), next_due=None)
-            state = self._run_task(history, run)
-            self._states[task.name.name] = state
-            if state == "FAILED":
-                self._suspend_if_failing(history, task)
+            self._ready[name] = run
+            history.write(run, "SCHEDULED")
 
     def _may_run(self, task: Task) -> bool:
         """Suspended tasks are passed over; of the other predecessors there is one, and all succeeded."""
@@ -101,26 +104,41 @@ class GraphRun:
     def _run_task(self, history: History, run: Run) -> str:
         query_id, started = str(uuid.uuid4()), datetime.now(UTC)
         history.write(run, "EXECUTING", query_id=query_id, started=started)
+        state = "SUCCEEDED"
         error: tuple[str, str] | None = None
         try:
             with self._opener(run.task) as session:
                 if not self._execute(session, run.task, query_id):
-                    history.write(run, "SKIPPED", completed=datetime.now(UTC), error=SKIPPED)
-                    return "SKIPPED"
+                    state, error = "SKIPPED", SKIPPED
         except StatementError as failure:
-            error = (f"{failure.errno:06d}", failure.message)
+            state, error = "FAILED", (f"{failure.errno:06d}", failure.message)
         except Exception:
             log.exception("Task %s failed inside the server.", run.task.name.dotted)
-            error = ("300002", f"Processing aborted by error 300002, query id {query_id}.")
-        state = "SUCCEEDED" if error is None else "FAILED"
-        if error is not None:
+            state, error = "FAILED", ("300002", f"Processing aborted by error 300002, query id {query_id}.")
+        if state == "FAILED" and error is not None:
             log.info(
                 "Task %s failed with %s: %s", run.task.name.dotted, error[0], error[1].split("\n")[0][:200]
             )
-        history.write(
-            run, state, query_id=query_id, started=started, completed=datetime.now(UTC), error=error
-        )
+        ran = state != "SKIPPED"
+        with history.together():
+            history.write(
+                run,
+                state,
+                query_id=query_id if ran else None,
+                started=started if ran else None,
+                completed=datetime.now(UTC),
+                error=error,
+            )
+            self._follow(history, run, state)
         return state
+
+    def _follow(self, history: History, run: Run, state: str) -> None:
+        """What comes after a run: its children, or, at the end of a failed attempt, the next one."""
+        self._states[run.task.name.name] = state
+        self._make_ready(history, run.attempt)
+        if not self._ready and "FAILED" in self._states.values() and run.attempt <= self._root.retries:
+            self._states = {name: state for name, state in self._states.items() if state != "FAILED"}
+            self._make_ready(history, run.attempt + 1)
 
     def _execute(self, session: Session, task: Task, query_id: str) -> bool:
         """Run what a task is to run; False if its condition is not met."""

@@ -23,7 +23,8 @@ class Words:
         self.at = 0
         if len(self.tokens) > 1 and self.tokens[0].token_type == TokenType.EXECUTE:
             # sqlglot swallows what follows EXECUTE whole; after LIST it reads the same text in tokens.
-            self.tokens[1:] = Words("LIST " + sql[self.tokens[0].end + 1 :]).tokens[1:]
+            end = self.tokens[0].end + 1
+            self.tokens[1:] = Words("LIST".rjust(end) + sql[end:]).tokens[1:]
 
     def peek(self) -> Token | None:
         """The next token."""
