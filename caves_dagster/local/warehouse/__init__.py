@@ -9,7 +9,7 @@
     commands      the statements sqlglot does not know
     words, task_syntax                  how those are read
     scripting                           BEGIN … END
-    tasks, task_ddl                     tasks, their graphs, the statements about them
+    tasks, task_ddl, task_options       tasks, their graphs, the statements about them
     scheduler, task_run, task_history   when they run, how, and what is remembered of it
     translate, expressions, functions   Snowflake SQL to DuckDB SQL
     catalog, metadata                   the databases and what is kept about their objects

@@ -7,12 +7,12 @@ the root itself is always possible.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
 
-from caves_dagster.local.warehouse import commands, results, tasks
+from caves_dagster.local.warehouse import commands, results, task_options, tasks
 from caves_dagster.local.warehouse.errors import (
     StatementError,
     already_exists,
@@ -28,14 +28,6 @@ from caves_dagster.local.warehouse.words import Words
 if TYPE_CHECKING:
     from caves_dagster.local.warehouse.session import Session
 
-_NUMBERS = {
-    "USER_TASK_TIMEOUT_MS": ("timeout_ms", 0, 604_800_000),
-    "SUSPEND_TASK_AFTER_NUM_FAILURES": ("suspend_after", 0, 10_000),
-    "TASK_AUTO_RETRY_ATTEMPTS": ("retries", 0, 30),
-}
-_MEANINGLESS = {"USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE", "USER_TASK_MINIMUM_TRIGGER_INTERVAL_IN_SECONDS"}
-_REFUSED = {"CONFIG", "FINALIZE", "ERROR_INTEGRATION", "SUCCESS_INTEGRATION", "TARGET_COMPLETION_INTERVAL"}
-
 
 def create(session: Session, command: CreateTask) -> results.Result:
     """CREATE [OR REPLACE | OR ALTER] TASK. A new task is suspended."""
@@ -48,18 +40,18 @@ def create(session: Session, command: CreateTask) -> results.Result:
         raise already_exists(name.name)
     _check_definition(command.definition)
     _check_condition(command.condition)
-    fields, comment = _fields(command.options)
+    fields, comment = task_options.read(command.options)
     fields |= {"definition": command.definition, "condition": command.condition}
     fields["predecessors"] = _predecessors(name, command.after, session)
     if known is not None and command.alter:
-        made = _with(Task(name, ""), fields)
+        made = task_options.apply(Task(name, ""), fields)
         kept = ("id", "started", "started_on", "suspended_on", "suspended_reason", "changed")
         task = replace(made, **{key: getattr(known, key) for key in kept})
         _save(session, task, comment=comment, sets_comment=True)
         return results.status()
     if known is not None:
         _check_suspended(session, known)
-    task = _with(Task(name, ""), fields)
+    task = task_options.apply(Task(name, ""), fields)
     _check_graph(session, task)
     with session.ddl(name.database):
         session.catalog.record(session.cursor, "TASK", name, comment=comment, options=task.options())
@@ -81,11 +73,11 @@ def alter(session: Session, command: AlterTask) -> results.Result:
         return results.status()
     comment, sets_comment = None, False
     if command.action == "SET":
-        fields, comment = _fields(command.options)
+        fields, comment = task_options.read(command.options)
         sets_comment = "COMMENT" in command.options
-        task = _with(task, fields)
+        task = task_options.apply(task, fields)
     elif command.action == "UNSET":
-        task, sets_comment = _unset(task, command.unset)
+        task, sets_comment = task_options.unset(task, command.unset)
     elif command.action == "AS":
         _check_definition(command.text)
         task = replace(task, definition=command.text)
@@ -225,55 +217,6 @@ def _predecessors(name: Name, given: list[list[str]], session: Session) -> tuple
             raise not_found("Task", above.dotted)
         found.append(above.name)
     return tuple(dict.fromkeys(found))
-
-
-def _fields(options: dict[str, str]) -> tuple[dict[str, Any], str | None]:
-    """The fields of a task that options set, and its comment; what is no option is a session parameter."""
-    fields: dict[str, Any] = {}
-    parameters: dict[str, str] = {}
-    for key, value in options.items():
-        if key in _REFUSED:
-            raise unsupported(f"{key} of a task")
-        if key in _NUMBERS:
-            field, low, high = _NUMBERS[key]
-            if not value.isdigit() or not low <= int(value) <= high:
-                raise StatementError(
-                    f"SQL compilation error:\ninvalid value [{value}] for parameter '{key}': it is a number "
-                    f"from {low} to {high}.",
-                    1008,
-                    "22023",
-                )
-            fields[field] = int(value)
-        elif key == "SCHEDULE":
-            tasks.interval(value)
-            fields["schedule"] = value
-        elif key == "WAREHOUSE":
-            fields["warehouse"] = value.upper()
-        elif key == "ALLOW_OVERLAPPING_EXECUTION" or key == "OVERLAP_POLICY":
-            if value.upper() not in ("FALSE", "NO_OVERLAP"):
-                raise unsupported("overlapping runs of a task")
-        elif key == "TIMEZONE" and value.upper() not in ("UTC", "ETC/UTC"):
-            raise unsupported("a time zone other than UTC")
-        elif key not in ("COMMENT", *_MEANINGLESS):
-            parameters[key] = value.lower()
-    if parameters:
-        fields["parameters"] = parameters
-    return fields, options.get("COMMENT")
-
-
-def _with(task: Task, fields: dict[str, Any]) -> Task:
-    """A task with these fields; session parameters are added to those it has."""
-    parameters = {**task.parameters, **fields.get("parameters", {})}
-    return replace(task, **{**fields, "parameters": parameters})
-
-
-def _unset(task: Task, keys: list[str]) -> tuple[Task, bool]:
-    """A task without these options, and whether its comment is one of them."""
-    plain = Task(task.name, "")
-    names = {"SCHEDULE": "schedule", "WAREHOUSE": "warehouse"} | {k: v[0] for k, v in _NUMBERS.items()}
-    parameters = {key: value for key, value in task.parameters.items() if key not in keys}
-    fields = {names[key]: getattr(plain, names[key]) for key in keys if key in names}
-    return replace(task, **fields, parameters=parameters), "COMMENT" in keys
 
 
 def _check_definition(text: str) -> None:

@@ -55,6 +55,10 @@ def _quiet(sql: Sql) -> list[dict[str, Any]]:
     return rows
 
 
+def _all_states(sql: Sql) -> list[str]:
+    return [row["STATE"] for row in _history(sql)]
+
+
 def _is_to_come(row: dict[str, Any]) -> bool:
     return bool(row["STATE"] == "SCHEDULED" and row["SCHEDULED_TIME"] > dt.datetime.now(dt.UTC))
 
@@ -282,14 +286,25 @@ def test_tasks_their_state_and_history_survive_kill_9(own_server: Server) -> Non
     ]
     _over(again, "DONE")
     assert again("SELECT id FROM OUT") == [(1,), (1,)]
-    again("EXECUTE TASK LONG")
-    again("EXECUTE TASK LONG")
-    _wait(lambda: "EXECUTING" in [row["STATE"] for row in _history(again)])
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_cancels_what_runs_and_takes_up_what_waits(own_server: Server) -> None:
+    own_server.start()
+    sql = Sql(own_server.connect(schema="PUBLIC"))
+    sql(f"CREATE TASK LONG SCHEDULE = '1 HOUR' AS CREATE TABLE BIG AS {SLOW}")
+    sql("EXECUTE TASK LONG")
+    sql("EXECUTE TASK LONG")
+    _wait(lambda: "EXECUTING" in [row["STATE"] for row in _history(sql)])
     assert own_server.stop(signal.SIGTERM) == 0
 
     own_server.start()
-    last = Sql(own_server.connect(schema="PUBLIC"))
-    _wait(lambda: "EXECUTING" in [row["STATE"] for row in _history(last)])  # the one that waited
+    again = Sql(own_server.connect(schema="PUBLIC"))
+    rows = _wait(lambda: _history(again) if "EXECUTING" in _all_states(again) else None)
+    assert sorted((row["STATE"], row["ERROR_CODE"]) for row in rows) == [
+        ("EXECUTING", None),
+        ("FAILED", "000604"),
+    ]
     assert own_server.stop(signal.SIGTERM) == 0
 
 
