@@ -8,6 +8,7 @@ Where tasks differ from Snowflake's:
 - The tasks of a graph run one after the other, parents first; graphs run beside each other.
 - SCHEDULE in seconds, minutes or hours, from 10 seconds to 8 days; no cron, no stream-triggered tasks.
 - No overlapping runs, finalizers, CONFIG, integrations, tags, return values, CLONE, RETRY LAST.
+- A failure that suspends the graph is FAILED in the history, not FAILED_AND_AUTO_SUSPENDED.
 - A run that the server's end cut short is FAILED with error 000604, even if its COMMIT had come through. Its
   graph goes on at the next schedule. EXECUTE TASK that waited runs after the restart.
 - INFORMATION_SCHEMA.TASK_HISTORY knows the tasks of its own database, 7 days and 10,000 runs of them; they
