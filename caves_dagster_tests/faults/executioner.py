@@ -66,6 +66,7 @@ def carry_out(
         if (last := report.kills[-1]).recovered_at is None:
             last.recovered_at = watch.await_reached(last.back_at, 3 * limit_seconds)
         sent = producer.stop()
+        stack.stop_consumer()
         conclude(stack, sent, report)
     report.seconds = time.monotonic() - began
     return report
@@ -74,7 +75,12 @@ def carry_out(
 def _kill(stack: Stack, kill: Kill) -> Suffered:
     """Do it, and start again what was killed."""
     if kill.target in (Target.INGESTING, Target.TRANSFORMING):
+        # While one works, nothing is launched.
+        stack.stop_consumer()
         return _kill_run(stack, kill)
+    if kill.target is Target.CONSUMER and not stack.consumer_runs:
+        stack.start_consumer()
+        stack.await_partitions()
     time.sleep(kill.delay_seconds)
     at = time.time()
     if kill.target is Target.WAREHOUSE:
@@ -83,6 +89,9 @@ def _kill(stack: Stack, kill: Kill) -> Suffered:
     elif kill.target is Target.BROKER:
         stack.kill_broker()
         stack.start_broker()
+    elif kill.target is Target.CONSUMER:
+        stack.kill_consumer()
+        stack.start_consumer()
     else:
         stack.kill_daemon(children=kill.target is Target.DAGSTER)
         stack.start_daemon()

@@ -16,6 +16,7 @@ class Target(StrEnum):
     DAGSTER = "daemon, code server, runs"
     WAREHOUSE = "warehouse server"
     BROKER = "broker"
+    CONSUMER = "always-on consumer"
 
 
 _BLOCK = (
@@ -25,11 +26,13 @@ _BLOCK = (
     *[Target.DAGSTER] * 1,
     *[Target.WAREHOUSE] * 3,
     *[Target.BROKER] * 2,
+    *[Target.CONSUMER] * 2,
 )
 """What every so many kills consist of, in an order of their own."""
 _DOUBLE_SHARE = 0.3
-# A run is killed so long after it was seen to ingest, or in a transformation; everything else so long after
-# the recovery before it, or, while that is still under way, after the kill before it.
+# A run is killed so long after it was seen to ingest, or in a transformation, a first consumer so long after
+# it was given partitions; everything else so long after the recovery before it, or, while that is still under
+# way, after the kill before it.
 _DELAYS = {Target.INGESTING: 0.8, Target.TRANSFORMING: 0.3}
 _LONGEST_DELAY = 5.0
 

@@ -1,9 +1,13 @@
-"""The whole stack as users run it, each process of it to be killed and started again."""
+"""The whole stack as users run it, each process of it to be killed and started again.
+
+A consumer is part of it from its first kill until the next run is to be killed: it keeps the sensors back.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,7 +24,7 @@ from caves_dagster.local.dagster_services import dagster_home, start_code_server
 from caves_dagster.local.platform import WAREHOUSE, Platform
 from caves_dagster.local.process import end
 from caves_dagster.resources import LANDED_TAG, PROCESS_TAG
-from caves_dagster.settings import Settings, embedded_environment, embedded_settings
+from caves_dagster.settings import PROJECT_ROOT, Settings, embedded_environment, embedded_settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
@@ -29,6 +33,7 @@ from caves_dagster.warehouse.scripts import set_up
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+_CAVES = "from caves_dagster.cli import main; main()"
 TOPIC_PARTITIONS: Mapping[str, int] = {"sales_events": 6}
 # Small batches: landing what came in meanwhile takes some seconds, so that it can be killed half way.
 BATCH_MAX_EVENTS = 100
@@ -53,6 +58,7 @@ class Stack:
         self._family: dict[int, psutil.Process] = {}
         self._daemon: psutil.Process | None = None
         self._code_server: psutil.Process | None = None
+        self._consumer: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Everything, the tables included."""
@@ -70,6 +76,8 @@ class Stack:
     def stop(self) -> None:
         """Everything, to the last child."""
         self._remember_family()
+        if self._consumer is not None:
+            self.kill_consumer()
         end(self._daemon, 10.0)
         end(self._code_server, 10.0)
         for process in self._family.values():
@@ -86,11 +94,7 @@ class Stack:
     def start_daemon(self) -> None:
         """Start Dagster's daemon, and the code server where it is gone; returns once the daemon ticks."""
         began = time.time()
-        environment = embedded_environment(self.home) | {
-            "DAGSTER_HOME": str(self.home / "dagster"),
-            "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
-        }
-        environment |= self._options
+        environment = self._environment()
         if self._code_server is None or not self._code_server.is_running():
             self._code_server = start_code_server(self.home, environment)
         self._daemon = start_daemon(self.home, environment)
@@ -124,6 +128,59 @@ class Stack:
                 for child in parent.children(recursive=True):
                     self._family[child.pid] = child
         self._family = {pid: process for pid, process in self._family.items() if process.is_running()}
+
+    def _environment(self) -> dict[str, str]:
+        """What tells a process of the product where everything is."""
+        return embedded_environment(self.home) | {
+            "DAGSTER_HOME": str(self.home / "dagster"),
+            "KAFKA_BOOTSTRAP_SERVERS": self._kafka.bootstrap_servers,
+            **self._options,
+        }
+
+    # --- the consumer
+
+    @property
+    def consumer_runs(self) -> bool:
+        """Whether there is one, and it has not ended by itself."""
+        if self._consumer is None:
+            return False
+        assert self._consumer.poll() is None, f"the consumer ended by itself: {self._said()}"
+        return True
+
+    def start_consumer(self) -> None:
+        """A consumer that lands and transforms; returns once its process has begun."""
+        with (self.home / "consumer.log").open("wb") as output:
+            self._consumer = subprocess.Popen(
+                [sys.executable, "-c", _CAVES, "consume", "--transform", "--metrics-port", "0"],
+                cwd=PROJECT_ROOT,
+                env=os.environ | self._environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        _until(lambda: self._said() and self.consumer_runs, "the consumer begins")
+
+    def await_partitions(self) -> None:
+        """Wait until the consumer has some: from then on it lands."""
+        _until(lambda: "Given partitions" in self._said() and self.consumer_runs, "the consumer lands")
+
+    def kill_consumer(self) -> None:
+        """The consumer, whatever it was doing."""
+        assert self._consumer is not None
+        self._consumer.kill()
+        self._consumer.wait(10)
+        self._consumer = None
+
+    def stop_consumer(self) -> None:
+        """End it as its user would, if there is one; it does so in order and in time."""
+        if not self.consumer_runs:
+            return
+        assert self._consumer is not None
+        self._consumer.terminate()
+        assert self._consumer.wait(20) == 0, f"the consumer did not end in order: {self._said()}"
+        self._consumer = None
+
+    def _said(self) -> str:
+        return (self.home / "consumer.log").read_text(encoding="utf-8")
 
     # --- broker and warehouse
 

@@ -14,6 +14,10 @@ from caves_dagster.local.warehouse.errors import unsupported
 from caves_dagster.local.warehouse.names import HIDDEN, Name, folded, literal, quote
 
 _LONGEST = 16_777_216
+_TYPE = exp.DataType.Type
+_FIXED_TEXT = {_TYPE.CHAR, _TYPE.NCHAR}
+_TEXT = {_TYPE.VARCHAR, _TYPE.TEXT, _TYPE.NVARCHAR, *_FIXED_TEXT}
+_BINARY = {_TYPE.BINARY, _TYPE.VARBINARY}
 _KEYS = (exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint, exp.Reference, exp.ForeignKey)
 _TABLE_KEYS = (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey, exp.Constraint)
 
@@ -75,10 +79,10 @@ def _read_column(node: exp.ColumnDef, found: Columns, *, in_key: bool) -> None:
         kept.append(exp.ColumnConstraint(kind=exp.CheckColumnConstraint(this=limit(node.name))))
     definition = node.copy()
     definition.set("constraints", [c.copy() for c in kept])
-    if definition.kind and definition.kind.is_type("VARCHAR", "TEXT", "CHAR", "NCHAR", "NVARCHAR"):
-        definition.set("kind", exp.DataType.build("TEXT"))
-    elif definition.kind and definition.kind.is_type("BINARY", "VARBINARY"):
-        definition.set("kind", exp.DataType.build("VARBINARY"))
+    if definition.kind and definition.kind.this in _TEXT:
+        definition.set("kind", exp.DataType(this=_TYPE.TEXT))
+    elif definition.kind and definition.kind.this in _BINARY:
+        definition.set("kind", exp.DataType(this=_TYPE.VARBINARY))
     found.definitions.append(definition)
     found.declared.append((node.name, declared, comment, in_key))
 
@@ -87,9 +91,8 @@ class _limit:
     """The CHECK that a sized text or binary column needs; false where it needs none."""
 
     def __init__(self, kind: exp.DataType) -> None:
-        text = kind.is_type("VARCHAR", "TEXT", "CHAR", "NCHAR", "NVARCHAR")
-        self.function = "length" if text else "octet_length" if kind.is_type("BINARY", "VARBINARY") else ""
-        self.size = _size(kind) or (1 if kind.is_type("CHAR", "NCHAR") else 0)
+        self.function = "length" if kind.this in _TEXT else "octet_length" if kind.this in _BINARY else ""
+        self.size = _size(kind) or (1 if kind.this in _FIXED_TEXT else 0)
 
     def __bool__(self) -> bool:
         return bool(self.function) and 0 < self.size < _LONGEST
@@ -105,23 +108,21 @@ def _size(kind: exp.DataType) -> int:
 
 def declared_type(kind: exp.DataType) -> str:
     """A type as DESCRIBE and INFORMATION_SCHEMA name it."""
-    if kind.is_type("VARCHAR", "TEXT", "NVARCHAR"):
-        return f"TEXT({_size(kind) or _LONGEST})"
-    if kind.is_type("CHAR", "NCHAR"):
-        return f"TEXT({_size(kind) or 1})"
-    if kind.is_type("BINARY", "VARBINARY"):
+    if kind.this in _TEXT:
+        return f"TEXT({_size(kind) or (1 if kind.this in _FIXED_TEXT else _LONGEST)})"
+    if kind.this in _BINARY:
         return f"BINARY({_size(kind) or 8388608})"
-    if kind.is_type("DECIMAL"):
+    if kind.this is _TYPE.DECIMAL:
         digits = [part.name for part in kind.expressions]
         return f"NUMBER({digits[0] if digits else 38},{digits[1] if len(digits) > 1 else 0})"
-    if kind.is_type(*exp.DataType.INTEGER_TYPES):
+    if kind.this in exp.DataType.INTEGER_TYPES:
         return "NUMBER(38,0)"
-    if kind.is_type("FLOAT", "DOUBLE"):
+    if kind.this in (_TYPE.FLOAT, _TYPE.DOUBLE):
         return "FLOAT"
-    if kind.is_type("TIMESTAMPLTZ"):
+    if kind.this is _TYPE.TIMESTAMPLTZ:
         return "TIMESTAMP_LTZ"
-    if kind.is_type("TIMESTAMPTZ"):
+    if kind.this is _TYPE.TIMESTAMPTZ:
         return "TIMESTAMP_TZ"
-    if kind.is_type("TIMESTAMP", "TIMESTAMPNTZ", "DATETIME"):
+    if kind.this in (_TYPE.TIMESTAMP, _TYPE.TIMESTAMPNTZ, _TYPE.DATETIME):
         return "TIMESTAMP_NTZ"
     return str(kind.this.value) if isinstance(kind.this, exp.DataType.Type) else kind.sql(dialect="snowflake")
