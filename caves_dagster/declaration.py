@@ -16,6 +16,7 @@ from caves_dagster.errors import DeclarationError
 from caves_dagster.shop import Shop, Table
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_TASK = re.compile(r"[A-Z][A-Z0-9_]{0,199}")
 _TYPES = ("string", "int64")
 
 
@@ -28,6 +29,7 @@ def check_shops(shops: Sequence[Shop]) -> None:
     for shop in shops:
         _check_fields(shop)
         _check_streams(shop)
+        _check_tasks(shop)
         _check_files(shop)
     _check_between(shops)
 
@@ -127,6 +129,28 @@ def _check_streams(shop: Shop) -> None:
                     "Let one transformation write a table.",
                 )
             written.append(table)
+
+
+def _check_tasks(shop: Shop) -> None:
+    """Each transformation has a task of its own: all of a shop's stand in one schema."""
+    owners: dict[str, int] = {}
+    for index, step in enumerate(shop.transformations):
+        field, name = f"transformations[{index}].task", step.task_name
+        if not _TASK.fullmatch(name):
+            raise refusal(
+                shop,
+                field,
+                f"{name!r} is no name for a task.",
+                "Use up to 200 capitals, digits and _, a letter first.",
+            )
+        if name in owners:
+            raise refusal(
+                shop,
+                field,
+                f"{name} is the task of transformations[{owners[name]}], too.",
+                "Name another.",
+            )
+        owners[name] = index
 
 
 def _check_files(shop: Shop) -> None:

@@ -14,6 +14,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── StreamStale             a stream has lost its place
 ├── DeploymentRefused       a database cannot be brought to what the SQL says without losing something
 ├── StatementFailed         the warehouse refused a statement
+├── PrivilegeMissing        the warehouse's role may not do what was asked
 ├── DeliveryFailed          the producer could not deliver every event
 ├── AlertNotDelivered       a webhook or a mail server did not take an alert
 ├── LandingRefused          the warehouse refused a batch's data
@@ -98,6 +99,10 @@ class DeploymentRefused(CavesError):
 
 class StatementFailed(CavesError):
     """The warehouse refused a statement: its syntax, its data, a privilege, no virtual warehouse."""
+
+
+class PrivilegeMissing(CavesError):
+    """The warehouse's role may not do what was asked; the remedy names the grants."""
 
 
 class DeliveryFailed(CavesError):

@@ -10,6 +10,9 @@ that time instead of once, so that a run follows an event, or the run before it,
 An idle shop costs next to nothing: Kafka is asked first, and the warehouse only when an end offset differs
 from the one at which positions were last seen to agree. Streams are asked by a metadata function, after each
 run and once a minute.
+
+In task mode (`caves_dagster/tasks/`) Snowflake's tasks transform: the Kafka sensor launches landing alone,
+and the stream sensor tells what the tasks did. The mode is asked with the streams, and before a launch.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import dagster as dg
@@ -38,6 +41,8 @@ from caves_dagster.resources import LANDING_ONLY_TAG
 from caves_dagster.runs import look_at_runs
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
+from caves_dagster.tasks.deployed import task_mode
+from caves_dagster.tasks.observe import MODE_TAG, Look, look_on, tell
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.streams import waiting
 
@@ -47,6 +52,7 @@ _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
 _Renewed = Callable[[dict[str, Any], float], list[dg.AssetMaterialization]]
 _LAUNCH_SECONDS = 10.0
+_TURN_SECONDS = 20.0
 
 
 @dataclass
@@ -55,8 +61,10 @@ class Clients:
 
     kafka: KafkaClient
     warehouse: Warehouse
-    lock: Lock = field(default_factory=Lock)
+    lock: RLock = field(default_factory=RLock)
     _launching: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _modes: dict[str, str] = field(default_factory=dict)
+    _turns: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Clients:
@@ -69,11 +77,32 @@ class Clients:
         Until Dagster has created that run, the gate does not see it.
         """
         with self.lock:
+            if (
+                sensor == "kafka"
+                and time.monotonic() - self._turns.get(shop.name, -_TURN_SECONDS) < _TURN_SECONDS
+            ):
+                return False
             before, when = self._launching.get(shop.name, ("", 0.0))
             if before not in ("", sensor) and time.monotonic() - when < _LAUNCH_SECONDS:
                 return False
             self._launching[shop.name] = (sensor, time.monotonic())
+            self._turns.pop(shop.name, None)
             return True
+
+    def claim_turn(self, shop: Shop) -> None:
+        """Let the stream sensor have the next run: landing follows landing without a break under load."""
+        with self.lock:
+            self._turns[shop.name] = time.monotonic()
+
+    def ask_mode(self, shop: Shop) -> str:
+        """`task_mode`, asked now and remembered as `known_mode`."""
+        with self.lock:
+            self._modes[shop.name] = task_mode(self.warehouse, shop)
+            return self._modes[shop.name]
+
+    def known_mode(self, shop: Shop) -> str:
+        """What `ask_mode` of either sensor said last."""
+        return self._modes.get(shop.name, "")
 
 
 def sensors(
@@ -99,7 +128,8 @@ def sensors(
         while True:
             verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
             landing_only = bool(verdict.reason or _rebuilding(context.instance, shop))
-            renewed = partial(renew, context.instance, shop, settings.freshness)
+            settled = partial(tasks_settled, shop, clients)
+            renewed = partial(renew, context.instance, shop, settings.freshness, tasks_settled=settled)
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
             held = held_lease(context.instance, shop, "landing", time.time())
             result = _one_of_two(_held(held, _result(verdict.landing_reason, tick)), shop, clients, "kafka")
@@ -119,10 +149,15 @@ def sensors(
         verdict = look_at_runs(context.instance, pipeline_name(shop), time.time())
         latest = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline_name(shop)), limit=1)
         run_id = latest[0].dagster_run.run_id if latest else ""
-        tick = partial(stream_tick, shop, clients, context.cursor, run_id, time.time())
         held = held_lease(context.instance, shop, "transforming", time.time())
-        reason = held or verdict.reason or _rebuilding(context.instance, shop)
-        return _with_checks(_one_of_two(_result(reason, tick), shop, clients, "stream"), checks)
+        rebuilding = _rebuilding(context.instance, shop)
+        reason, now = held or verdict.reason or rebuilding, time.time()
+        tick = partial(stream_tick, shop, clients, context.cursor, run_id, now, reason, checks)
+        result = _result("", tick)
+        # At the end of a run the Kafka sensor would be there sooner.
+        if verdict.under_way and not (held or rebuilding) and _read_cursor(result.cursor).get("behind"):
+            clients.claim_turn(shop)
+        return _with_checks(_one_of_two(result, shop, clients, "stream"), checks)
 
     return [kafka_sensor, stream_sensor]
 
@@ -135,7 +170,7 @@ def _with_checks(result: dg.SensorResult, checks: Sequence[dg.AssetCheckKey]) ->
             asset_selection=request.asset_selection,
             asset_check_keys=[key for key in checks if key.asset_key in request.asset_selection],
         )
-        if request.asset_selection
+        if request.asset_selection and request.asset_check_keys is None
         else request
         for request in result.run_requests or ()
     ]
@@ -198,11 +233,12 @@ def kafka_tick(
         if seen.get("identity") == identity and seen.get("ends") == ends:
             return _nothing(shop, state, seen, now, renewed)
         plan = make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic))
+        tasks = clients.ask_mode(shop) if plan.has_news else ""
     seen |= {"identity": identity, "ends": ends} if not plan.has_news else {}
     if not plan.has_news:
         return _nothing(shop, state, seen, now, renewed)
     return dg.SensorResult(
-        run_requests=[_landing_only(shop, plan.lag) if landing_only else _whole(plan.lag)],
+        run_requests=[_landing(shop, plan.lag, tasks) if landing_only or tasks else _whole(plan.lag)],
         asset_events=_observation(shop, state, plan.lag, seen, now),
         cursor=json.dumps(seen),
     )
@@ -212,10 +248,10 @@ def _whole(lag: int) -> dg.RunRequest:
     return dg.RunRequest(tags={"caves/lag": str(lag)})
 
 
-def _landing_only(shop: Shop, lag: int) -> dg.RunRequest:
-    """While the transformations fail and wait, events land all the same."""
-    key = dg.AssetKey(shop.raw.key)
-    return dg.RunRequest(asset_selection=[key], tags={"caves/lag": str(lag), LANDING_ONLY_TAG: "true"})
+def _landing(shop: Shop, lag: int, tasks: str) -> dg.RunRequest:
+    """Landing alone: the transformations fail and wait, or Snowflake's tasks do them."""
+    tags = {"caves/lag": str(lag), LANDING_ONLY_TAG: "true"} | ({MODE_TAG: "tasks"} if tasks else {})
+    return dg.RunRequest(asset_selection=[dg.AssetKey(shop.raw.key)], tags=tags)
 
 
 def _read_cursor(cursor: str | None) -> dict[str, Any]:
@@ -255,21 +291,44 @@ def _observation(
 
 
 def stream_tick(
-    shop: Shop, clients: Clients, cursor: str | None, latest_run: str, now: float
+    shop: Shop,
+    clients: Clients,
+    cursor: str | None,
+    latest_run: str,
+    now: float,
+    in_the_way: str = "",
+    checks: Sequence[dg.AssetCheckKey] = (),
 ) -> dg.SensorResult:
-    """One evaluation of the stream sensor, when no run stands in the way.
+    """One evaluation of the stream sensor.
 
-    The streams are asked after each run, and once a minute for what was landed by other means.
+    The streams are asked after each run, and once a minute for what was landed by other means. In task mode
+    what the tasks did is told once a minute, whatever is in the way of a run.
+
+    Args:
+        in_the_way: why no run may be launched now; "" if one may.
+        checks: those that runs evaluate.
     """
     seen = _read_cursor(cursor)
-    if seen.get("after") == latest_run and now - (seen.get("asked_at") or 0.0) < ASK_SECONDS:
+    mode = clients.known_mode(shop) or seen.get("mode") or ""
+    if in_the_way and not mode:
+        return dg.SensorResult(skip_reason=in_the_way)
+    due = now - (seen.get("asked_at") or 0.0) >= ASK_SECONDS or not (mode or seen.get("after") == latest_run)
+    if not due and not mode:
         return dg.SensorResult(skip_reason="No stream held rows when last asked, and no run since.")
     with clients.lock:
-        steps = waiting(clients.warehouse, shop.transformations)
+        steps = waiting(clients.warehouse, shop.transformations) if due else []
+        if due and clients.ask_mode(shop):
+            seen |= {"after": latest_run, "asked_at": now, "mode": clients.known_mode(shop)}
+            look = look_on(clients.warehouse, shop, [step.stream for step in steps], seen, now)
+            return tell(shop, clients.known_mode(shop), seen, look, in_the_way, checks)
+    if not due:
+        return tell(shop, mode, seen, Look(), in_the_way, checks)
+    if in_the_way:
+        return dg.SensorResult(skip_reason=in_the_way, cursor=json.dumps({}))
     if not steps:
         seen = {"after": latest_run, "asked_at": now}
         return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
-    first = next(index for index, step in enumerate(shop.transformations) if step in steps)
+    first = shop.transformations.index(steps[0])
     tables = [table for step in shop.transformations[first:] for table in step.writes]
     keys = [dg.AssetKey(table.key) for table in (*tables, *shop.views)]
     names = ", ".join(step.stream.full_name for step in steps)
@@ -277,3 +336,11 @@ def stream_tick(
         run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})],
         cursor=json.dumps({}),
     )
+
+
+def tasks_settled(shop: Shop, clients: Clients) -> bool | None:
+    """In task mode, whether all that landed is transformed; None in Dagster mode."""
+    with clients.lock:
+        if not clients.ask_mode(shop):
+            return None
+        return not waiting(clients.warehouse, shop.transformations)

@@ -125,6 +125,8 @@ class Transformation:
         writes: the tables it writes, each by `<layer>/<table>.sql`, where `{{ source }}` is the stream.
         layer: folder of the SQL files, and group of the assets.
         waits_since: the column of `source` that says when a row came there.
+        task: the Snowflake task that does its work in task mode (`caves_dagster/tasks/`); where none is
+            named, it is called after the first table written.
     """
 
     stream: Table
@@ -132,6 +134,12 @@ class Transformation:
     writes: tuple[Table, ...]
     layer: str
     waits_since: str = "INGESTION_TIME"
+    task: str = ""
+
+    @property
+    def task_name(self) -> str:
+        """Name of its task, in capitals."""
+        return self.task or f"TASK_TO_{self.writes[0].name}"
 
 
 @dataclass(frozen=True)

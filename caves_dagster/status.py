@@ -11,6 +11,7 @@ from caves_dagster.ingest.positions import current_positions
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
+from caves_dagster.tasks.deployed import task_mode
 from caves_dagster.warehouse.connection import Warehouse
 
 
@@ -27,11 +28,12 @@ class PartitionStatus:
 
 @dataclass(frozen=True)
 class ShopStatus:
-    """One shop, at one moment for each table."""
+    """One shop, at one moment for each table; `mode` says who transforms: "dagster" or "tasks"."""
 
     shop: str
     topic: str
     cluster_id: str
+    mode: str
     partitions: tuple[PartitionStatus, ...]
     tables: dict[str, int]
     streams: dict[str, int]
@@ -77,6 +79,7 @@ def shop_status(settings: Settings, shop: Shop, warehouse: Warehouse) -> ShopSta
         shop=shop.name,
         topic=shop.topic,
         cluster_id=state.cluster_id,
+        mode="tasks" if task_mode(warehouse, shop) else "dagster",
         partitions=tuple(partitions),
         tables=_count(warehouse, tables),
         streams=_count(warehouse, [step.stream.full_name for step in shop.transformations]),

@@ -211,16 +211,16 @@ def test_a_hundred_idle_ticks_of_the_kafka_sensor_ask_the_warehouse_nothing(
     assert sensors.warehouse.statements == []
 
 
-def test_a_hundred_idle_ticks_of_the_stream_sensor_ask_only_whether_streams_have_data(
+def test_a_hundred_idle_ticks_of_the_stream_sensor_ask_only_for_data_in_streams_and_the_mode(
     sensors: Sensors,
 ) -> None:
     for _ in range(100):
         assert launched(sensors.stream()) == 0
-    assert len(sensors.warehouse.statements) == 1
-    for statement in set(sensors.warehouse.statements):
-        words = statement.removeprefix("SELECT ").split(", ")
-        assert all(word.startswith("SYSTEM$STREAM_HAS_DATA(") for word in words)
-        assert "FROM" not in statement.upper().split(), "a table would need a warehouse"
+    statement, mode = sensors.warehouse.statements
+    assert mode.startswith("SHOW TASKS LIKE 'TASK_RAW_TO_STAGING_DISTRIBUTOR' IN SCHEMA ")
+    words = statement.removeprefix("SELECT ").split(", ")
+    assert all(word.startswith("SYSTEM$STREAM_HAS_DATA(") for word in words)
+    assert "FROM" not in statement.upper().split(), "a table would need a warehouse"
 
 
 def test_the_stream_sensor_asks_again_after_a_run_and_after_a_minute(
@@ -229,10 +229,10 @@ def test_the_stream_sensor_asks_again_after_a_run_and_after_a_minute(
     sensors.stream()
     sensors.run(STATUS.SUCCESS)
     sensors.stream()
-    assert len(sensors.warehouse.statements) == 2
+    assert len(sensors.warehouse.statements) == 2 * 2
     monkeypatch.setattr("caves_dagster.sensors.ASK_SECONDS", -1.0)
     sensors.stream()
-    assert len(sensors.warehouse.statements) == 3
+    assert len(sensors.warehouse.statements) == 3 * 2
 
 
 def test_what_fails_behind_landing_does_not_slow_landing(caves: Caves, sensors: Sensors) -> None:

@@ -17,6 +17,7 @@ from tenacity import (
 from caves_dagster.assets.description import one, sample, table_spec
 from caves_dagster.errors import RetryableError, StatementFailed, WarehouseNotSetUp
 from caves_dagster.shop import Shop, Transformation
+from caves_dagster.tasks.deployed import task_mode
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.scripts import transformation_sql
 from caves_dagster.warehouse.streams import require_fresh
@@ -62,16 +63,23 @@ def transform(warehouse: Warehouse, shop: Shop, step: Transformation) -> dict[st
 
 
 def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinition:
-    """The assets that one stream feeds, all materialised in every run, so that the checks behind them run."""
+    """The assets that one stream feeds, all materialised in every run, so that the checks behind them run.
+
+    Except in task mode, where Snowflake's tasks transform: then they are skipped, and all that is behind.
+    """
+    specs = [table_spec(shop, table, step.layer, [step.source.key]) for table in step.writes]
 
     @dg.multi_asset(
         name=f"{shop.name}_{step.stream.name.lower()}",
-        specs=[table_spec(shop, table, step.layer, [step.source.key]) for table in step.writes],
+        specs=[spec.replace_attributes(skippable=True) for spec in specs],
         required_resource_keys={"warehouse", "heartbeat"},
         description=f"Consumes {step.stream.full_name} in one transaction.",
     )
     def consume_stream(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         warehouse = context.resources.warehouse
+        if mode := task_mode(warehouse, shop):
+            context.log.warning(f"{mode} This run transforms nothing behind RAW.")
+            return
         began = time.monotonic()
         changed = transform(warehouse, shop, step)
         seconds = round(time.monotonic() - began, 3)

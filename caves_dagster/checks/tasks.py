@@ -1,4 +1,4 @@
-"""`task_status`: whether what should be at work is: sensors, runs, streams."""
+"""`task_status`: whether what should be at work is: sensors, runs, streams, tasks in task mode."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from caves_dagster.checks.check import Evidence, Severity
+from caves_dagster.checks.check import Evidence
+from caves_dagster.checks.snowflake_tasks import snowflake_rows, status_row
 from caves_dagster.jobs import pipeline_name, rebuild_name
 from caves_dagster.resources import LANDING_ONLY_TAG
 from caves_dagster.runs import failure_of
 from caves_dagster.settings import CheckSettings
 from caves_dagster.shop import Shop
+from caves_dagster.tasks.deployed import task_mode
 from caves_dagster.warehouse.connection import Row
 from caves_dagster.warehouse.streams import streams
 
@@ -31,24 +33,21 @@ _START = "start it with `caves up` or `dagster dev`"
 
 
 def task_rows(settings: CheckSettings, evidence: Evidence) -> Sequence[Row]:
-    """A row a sensor, one for the last run of the job, one a stream."""
+    """A row a sensor, one for the last run of the job, one a stream; in task mode one a task."""
+    mode = task_mode(evidence.warehouse, evidence.shop)
     found = list(_stream_rows(settings, evidence))
+    if mode:
+        found += snowflake_rows(settings, evidence)
     if evidence.instance is None:
-        return [_row("Dagster", f"has no state here: {_START}", "WARN"), *found]
+        return [status_row("Dagster", f"has no state here: {_START}", "WARN"), *found]
     shop, instance = evidence.shop, evidence.instance
     try:
         ticking = [
             _sensor_row(settings, instance, f"{shop.name}_{kind}_sensor") for kind in ("kafka", "stream")
         ]
-        return [*ticking, _run_row(instance, shop), *found]
+        return [*ticking, _run_row(instance, shop, bool(mode)), *found]
     except Exception as error:  # noqa: BLE001 - whatever its storage raises, the streams can be told of
-        return [_row("Dagster", f"its state cannot be read ({type(error).__name__})"), *found]
-
-
-def _row(subject: str, wrong: str = "", severity: Severity = "ERROR", **figures: object) -> Row:
-    common = {"SUBJECT": subject, "CHECKED": 1, "SEVERITY": severity, "OFFENDING": int(bool(wrong))}
-    said = {"OFFENDING_KEYS": wrong, "SINCE": None, "WAITING": None}
-    return common | said | {name.upper(): value for name, value in figures.items()}
+        return [status_row("Dagster", f"its state cannot be read ({type(error).__name__})"), *found]
 
 
 def _sensor_row(settings: CheckSettings, instance: dg.DagsterInstance, name: str) -> Row:
@@ -62,35 +61,35 @@ def _sensor_row(settings: CheckSettings, instance: dg.DagsterInstance, name: str
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
     ]
     if not ticks:
-        return _row(f"sensor {name}", f"has never ticked: {_START}", "WARN")
+        return status_row(f"sensor {name}", f"has never ticked: {_START}", "WARN")
     tick, state = max(ticks, key=lambda one: one[0].timestamp)
     at = datetime.fromtimestamp(tick.end_timestamp or tick.timestamp, UTC)
     if state.status is InstigatorStatus.STOPPED:
-        return _row(f"sensor {name}", "is switched off", "WARN", since=at)
+        return status_row(f"sensor {name}", "is switched off", "WARN", since=at)
     if datetime.now(UTC) - at > timedelta(minutes=settings.stalled_minutes):
-        return _row(f"sensor {name}", f"last ticked at {at:%Y-%m-%d %H:%M:%S} UTC: {_START}", since=at)
+        return status_row(f"sensor {name}", f"last ticked at {at:%Y-%m-%d %H:%M:%S} UTC: {_START}", since=at)
     if tick.status is TickStatus.FAILURE:
         error = tick.error.message.strip().splitlines()[0][:200] if tick.error else "no reason given"
-        return _row(f"sensor {name}", f"its last tick failed: {error}", since=at)
-    return _row(f"sensor {name}", since=at)
+        return status_row(f"sensor {name}", f"its last tick failed: {error}", since=at)
+    return status_row(f"sensor {name}", since=at)
 
 
-def _run_row(instance: dg.DagsterInstance, shop: Shop) -> Row:
+def _run_row(instance: dg.DagsterInstance, shop: Shop, landing_counts: bool) -> Row:
     """How the last run that ended did; one that a check stopped did its work."""
     import dagster as dg
 
     name = pipeline_name(shop)
     ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     latest = instance.get_run_records(dg.RunsFilter(job_name=name, statuses=ended), limit=_RUNS_LOOKED_AT)
-    # Landing goes on alone where the rest of the job fails.
-    records = [one for one in latest if LANDING_ONLY_TAG not in one.dagster_run.tags]
+    # Landing goes on alone where the rest of the job fails; in task mode it always does.
+    records = [one for one in latest if landing_counts or LANDING_ONLY_TAG not in one.dagster_run.tags]
     if not records:
         first = instance.get_run_records(dg.RunsFilter(job_name=name), limit=1)
-        return _row(f"job {name}", "" if first else "has never run", "WARN")
+        return status_row(f"job {name}", "" if first else "has never run", "WARN")
     run, ended_at = records[0].dagster_run, records[0].end_time
     since = datetime.fromtimestamp(ended_at, UTC) if ended_at else None
     failed = run.status is dg.DagsterRunStatus.FAILURE and failure_of(instance, run) != "check"
-    return _row(f"job {name}", f"run {run.run_id[:8]} failed" if failed else "", since=since)
+    return status_row(f"job {name}", f"run {run.run_id[:8]} failed" if failed else "", since=since)
 
 
 def _is_at_work(evidence: Evidence) -> bool:
@@ -123,14 +122,14 @@ def _stream_rows(settings: CheckSettings, evidence: Evidence) -> list[Row]:
     for step, is_stale in steps:
         name = step.stream.full_name
         if is_stale is None:
-            found.append(_row(f"stream {name}", "is not there: run `caves setup`"))
+            found.append(status_row(f"stream {name}", "is not there: run `caves setup`"))
         elif is_stale:
-            found.append(_row(f"stream {name}", "is stale: run `caves rebuild`"))
+            found.append(status_row(f"stream {name}", "is stale: run `caves rebuild`"))
         else:
             row = waiting[name]
             late = row["AGE"] > settings.stalled_minutes * 60 and not busy
             wrong = (
                 f"{row['WAITING']} rows wait, the oldest for {row['AGE'] / 60:.0f} minutes" if late else ""
             )
-            found.append(_row(f"stream {name}", wrong, since=row["SINCE"], waiting=row["WAITING"]))
+            found.append(status_row(f"stream {name}", wrong, since=row["SINCE"], waiting=row["WAITING"]))
     return found

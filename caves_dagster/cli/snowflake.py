@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from caves_dagster.cli import snowflake_tasks
 from caves_dagster.errors import NotConfirmed
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import Shop
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from caves_dagster.deploy.plan import Plan
 
 app = typer.Typer(
-    help="The schemas, tables, streams and views in the warehouse: plan, deploy, status.",
+    help="The schemas, tables, streams, views and tasks in the warehouse: plan, deploy, status.",
     no_args_is_help=True,
 )
+app.add_typer(snowflake_tasks.app, name="tasks")
 
 ShopName = Annotated[str | None, typer.Option("--shop", help="Only this shop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

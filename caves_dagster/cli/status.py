@@ -17,6 +17,8 @@ from caves_dagster.shops import find_shop, shops
 if TYPE_CHECKING:
     from caves_dagster.status import RunStatus, ShopStatus
 
+_MODES = {"dagster": "Dagster transforms.", "tasks": "[yellow]Snowflake's tasks transform (task mode).[/]"}
+
 
 def status(
     shop: Annotated[str | None, typer.Option(help="Only this shop.")] = None,
@@ -54,6 +56,7 @@ def _print(found: list[ShopStatus], runs: list[RunStatus]) -> None:
     console = Console()
     for one in found:
         console.print(_partitions(one))
+        console.print(_MODES[one.mode])
         console.print(_rows("rows per table", one.tables))
         console.print(_rows("rows waiting per stream", one.streams))
     console.print(_runs(runs) if runs else "No Dagster run yet.")

@@ -28,17 +28,19 @@ class Reporter:
 
     Args:
         home: DAGSTER_HOME, with a dagster.yaml.
-        transforms: whether this consumer does the transformations too.
+        transforms: asked whether this consumer does the transformations too.
         is_landing: whether this consumer does its work; else its lease is not renewed.
 
     Attributes:
         others_land: whether another consumer's lease was seen while this one did not land.
     """
 
-    def __init__(self, home: Path, shop: Shop, transforms: bool, is_landing: Callable[[], bool]) -> None:
+    def __init__(
+        self, home: Path, shop: Shop, transforms: Callable[[], bool], is_landing: Callable[[], bool]
+    ) -> None:
         self._home = home
         self._shop = shop
-        self._works: tuple[Work, ...] = ("landing", "transforming") if transforms else ("landing",)
+        self._transforms = transforms
         self._is_landing = is_landing
         self.others_land = False
         self._lock = Lock()
@@ -93,7 +95,8 @@ class Reporter:
         if not self._is_landing():
             self.others_land = bool(held_lease(instance, self._shop, "landing", time.time()))
         elif not stopping:
-            renew_lease(instance, self._shop, self._works, time.time())
+            works: list[Work] = ["landing", "transforming"] if self._transforms() else ["landing"]
+            renew_lease(instance, self._shop, works, time.time())
         if not self._untold and (stopping or time.monotonic() - self._reported_at >= REPORT_SECONDS):
             self._untold = self._due()
         while self._untold:

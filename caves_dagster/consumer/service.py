@@ -34,7 +34,13 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
     with ExitStack() as stack:
         warehouse = stack.enter_context(Warehouse(settings.snowflake))
         consumption = Consumption(settings, shop, warehouse)
-        reporter = _reporter(settings, shop, transforms, consumption)
+
+        def transformed(changed: Mapping[str, int]) -> None:
+            if reporter:
+                reporter.transformed(changed)
+
+        transformer = Transformer(settings, shop, transformed) if transforms else None
+        reporter = _reporter(settings, shop, transformer, consumption)
         metrics = Metrics()
         metrics.begin(shop.topic, shop.contract)
         if metrics_port:
@@ -48,11 +54,6 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
             reporter.start()
             stack.callback(reporter.stop, _LAST_WORD_SECONDS)
 
-        def transformed(changed: Mapping[str, int]) -> None:
-            if reporter:
-                reporter.transformed(changed)
-
-        transformer = Transformer(settings, shop, transformed) if transforms else None
         if transformer:
             transformer.start()
             stack.callback(transformer.stop, _LAST_PASS_SECONDS)
@@ -69,11 +70,17 @@ def serve(settings: Settings, shop: Shop, transforms: bool, metrics_port: int, s
     log.info("Ended.")
 
 
-def _reporter(settings: Settings, shop: Shop, transforms: bool, consumption: Consumption) -> Reporter | None:
+def _reporter(
+    settings: Settings, shop: Shop, transformer: Transformer | None, consumption: Consumption
+) -> Reporter | None:
     """Who tells Dagster, where there is a Dagster to be told."""
     if not settings.dagster_state:
         log.info("No dagster.yaml in %s: nothing is told to Dagster.", settings.dagster_folder)
         return None
+
+    def transforms() -> bool:
+        return transformer is not None and not transformer.stands_back
+
     return Reporter(settings.dagster_state, shop, transforms, consumption.is_landing)
 
 

@@ -117,7 +117,7 @@ def test_an_asset_is_reported_at_most_once_in_half_a_minute(
     monkeypatch.setattr("caves_dagster.consumer.reporter.RENEW_SECONDS", 0.05)
     monkeypatch.setattr("caves_dagster.consumer.reporter.REPORT_SECONDS", 1.0)
     home = dagster_home(tmp_path)
-    reporter = Reporter(home, caves.shop, True, lambda: True)
+    reporter = Reporter(home, caves.shop, lambda: True, lambda: True)
     reporter.start()
     deadline = time.monotonic() + 3.5
     told = 0
@@ -134,7 +134,7 @@ def test_an_asset_is_reported_at_most_once_in_half_a_minute(
 
 def test_one_that_hangs_does_not_keep_its_lease(caves: Caves, tmp_path: Path) -> None:
     home = dagster_home(tmp_path)
-    reporter = Reporter(home, caves.shop, True, lambda: False)
+    reporter = Reporter(home, caves.shop, lambda: True, lambda: False)
     reporter.start()
     time.sleep(0.5)
     reporter.stop(10)
@@ -166,7 +166,7 @@ def test_one_without_partitions_leaves_the_work_to_dagster_and_is_not_ready(
         Warehouse(caves.settings.snowflake) as warehouse,
     ):
         consumption = Consumption(caves.settings, caves.shop, warehouse)
-        reporter = Reporter(home, caves.shop, True, consumption.is_landing)
+        reporter = Reporter(home, caves.shop, lambda: True, consumption.is_landing)
         watch = Watch(caves.settings, caves.shop, consumption, Metrics(), lambda: reporter.others_land)
         loop = threading.Thread(target=consumption.run, args=(stop, lambda batch: None))
         loop.start()
@@ -220,7 +220,7 @@ def test_what_dagsters_storage_did_not_take_is_told_the_next_time(
 
     monkeypatch.setattr(dg.DagsterInstance, "from_config", from_config)
     monkeypatch.setattr(dg.DagsterInstance, "report_runless_asset_event", report_or_fail)
-    reporter = Reporter(home, caves.shop, True, lambda: True)
+    reporter = Reporter(home, caves.shop, lambda: True, lambda: True)
     reporter.transformed({table.full_name: 3 for table in caves.shop.tables[1:]})
     reporter.start()
     time.sleep(1.0)

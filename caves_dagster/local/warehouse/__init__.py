@@ -7,6 +7,10 @@
     session       one client: current database, parameters, transaction
     statements    which part runs which statement
     commands      the statements sqlglot does not know
+    words, task_syntax                  how those are read
+    scripting                           BEGIN … END
+    tasks, task_ddl, task_options       tasks, their graphs, the statements about them
+    scheduler, task_run, task_history   when they run, how, and what is remembered of it
     translate, expressions, functions   Snowflake SQL to DuckDB SQL
     catalog, metadata                   the databases and what is kept about their objects
     ddl, columns, alter, show, streams, merge, copy, load, stages, infer, variant
@@ -16,7 +20,8 @@
 `python -m caves_dagster.local.warehouse --home DIR` starts it. State is under DIR/warehouse; the address is
 in DIR/warehouse/endpoint.json once it serves.
 
-Where it differs from Snowflake (streams' differences are at the top of `streams.py`):
+Where it differs from Snowflake (streams' differences are at the top of `streams.py`, those of tasks of
+`tasks.py`, those of blocks of `scripting.py`):
 
 Transactions
 - Any failed statement ends its transaction, as TRANSACTION_ABORT_ON_ERROR = TRUE does on Snowflake. What
@@ -44,7 +49,7 @@ Data
 
 Statements
 - Streams, internal stages, COPY from Parquet with ON_ERROR = ABORT_STATEMENT; no other format, no external
-  stage, no tasks, pipes, dynamic tables, sequences, procedures, INSERT ALL, SWAP WITH, AT | BEFORE,
+  stage, no pipes, dynamic tables, sequences, procedures, INSERT ALL, SWAP WITH, AT | BEFORE,
   RESULT_SCAN in a larger query, MERGE … WHEN NOT MATCHED BY SOURCE. These are refused, with error 2.
 - ALTER COLUMN … SET DATA TYPE makes a VARCHAR longer or gives a NUMBER more digits, and nothing else.
 - Roles, warehouses and grants are accepted and mean nothing. Put them into scripts only Snowflake runs.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
-from caves_dagster.local.warehouse import functions, metadata, variant
+from caves_dagster.local.warehouse import functions, metadata, tasks, variant
 from caves_dagster.local.warehouse.errors import StatementError, already_exists, not_found
 from caves_dagster.local.warehouse.names import HIDDEN, Name, literal, quote
 
@@ -52,6 +53,8 @@ class Catalog:
         variant.register(self.duck)
         functions.create(self.duck, "memory")
         self.streams: dict[Name, Stream] = {}
+        self.tasks: dict[Name, tasks.Task] = {}
+        self.on_tasks_changed: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         for file in sorted(self.folder.glob("*.db")):
             self._attach(file.stem)
@@ -92,6 +95,7 @@ class Catalog:
                 (self.folder / f"{name}{suffix}").unlink(missing_ok=True)
             shutil.rmtree(self.stages / name, ignore_errors=True)
             self.streams = {key: value for key, value in self.streams.items() if key.database != name}
+            self.tasks = {key: value for key, value in self.tasks.items() if key.database != name}
 
     def has_schema(self, cursor: duckdb.DuckDBPyConnection, database: str, schema: str) -> bool:
         """Whether a schema is there, as the cursor's transaction sees it."""
@@ -149,6 +153,13 @@ class Catalog:
             found[Name(database, schema, name)] = Stream(options["queue"], Name(database, *options["table"]))
         self.streams = found
 
+    def load_tasks(self, cursor: duckdb.DuckDBPyConnection, database: str) -> None:
+        """Read again which tasks a database has, and tell the scheduler; called once DDL is committed."""
+        with self._lock:  # read and kept in one go: of two sessions the later one has seen both's changes
+            found = {key: value for key, value in self.tasks.items() if key.database != database}
+            self.tasks = {**found, **tasks.load(cursor, database)}
+        self.on_tasks_changed()
+
     def streams_on(self, table: Name) -> dict[Name, Stream]:
         """The streams on one table."""
         return {name: stream for name, stream in self.streams.items() if stream.table == table}
@@ -169,6 +180,7 @@ class Catalog:
         cursor.execute(f"USE {quote(name)}.main")  # the views' own use of the macros is bound here
         cursor.execute(metadata.creation_sql(name))
         self.load_streams(cursor, name)
+        self.load_tasks(cursor, name)
         cursor.close()
 
     def _drop_temporary(self, name: str) -> None:

@@ -1,18 +1,15 @@
-"""The statements sqlglot does not know: streams, transactions, sessions, stages' files, SHOW.
+"""The statements sqlglot does not know: streams, tasks, blocks, transactions, sessions, stages' files, SHOW.
 
-They are read token by token, with sqlglot's own Snowflake tokenizer, into small records; everything else is
-left to its parser.
+They are read token by token into small records; everything else is left to sqlglot's parser.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-import sqlglot
-from sqlglot import Token, TokenType
-
+from caves_dagster.local.warehouse import scripting, task_syntax
 from caves_dagster.local.warehouse.errors import syntax_error
+from caves_dagster.local.warehouse.words import Words
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,18 @@ class Accepted:
     """A statement that is taken and changes nothing here: warehouses, roles, grants."""
 
 
-Command = CreateStream | DropStream | DescribeStream | Show | AlterSession | Begin | Remove | Accepted
-
-_T = TypeVar("_T")
+Command = (
+    CreateStream
+    | DropStream
+    | DescribeStream
+    | Show
+    | AlterSession
+    | Begin
+    | Remove
+    | Accepted
+    | scripting.Block
+    | task_syntax.TaskCommand
+)
 
 _SHOWN = {
     "TABLES",
@@ -91,6 +97,7 @@ _SHOWN = {
     "SCHEMAS",
     "DATABASES",
     "STREAMS",
+    "TASKS",
     "STAGES",
     "OBJECTS",
     "COLUMNS",
@@ -102,6 +109,10 @@ _SHOWN |= {"PARAMETERS", "WAREHOUSES"}
 def read(sql: str) -> Command | None:
     """The record for a statement sqlglot does not know, or None."""
     words = Words(sql)
+    if (task := task_syntax.read(words)) is not None:
+        return task
+    if (block := scripting.read(words)) is not None:
+        return block
     if words.take("CREATE"):
         replace = words.take("OR", "REPLACE")
         if words.take("STREAM"):
@@ -126,82 +137,6 @@ def read(sql: str) -> Command | None:
     elif words.take("REMOVE") or words.take("RM"):
         return _remove(words)
     return None
-
-
-class Words:
-    """A cursor over the tokens of one statement."""
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-        self.tokens: list[Token] = sqlglot.tokenize(sql, read="snowflake")
-        while self.tokens and self.tokens[-1].token_type == TokenType.SEMICOLON:
-            self.tokens.pop()
-        self.at = 0
-
-    def peek(self) -> Token | None:
-        """The next token."""
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def take(self, *words: str) -> bool:
-        """Step over these words, if they come next."""
-        ahead = [w for t in self.tokens[self.at : self.at + len(words)] for w in t.text.upper().split()]
-        if ahead[: len(words)] != list(words):
-            return False
-        left = len(words)
-        while left > 0:
-            left -= len(self.tokens[self.at].text.split())
-            self.at += 1
-        return True
-
-    def next(self) -> Token:
-        """The next token, stepped over."""
-        token = self.peek()
-        if token is None:
-            raise syntax_error("unexpected end of statement.")
-        self.at += 1
-        return token
-
-    def string(self) -> str | None:
-        """A string literal, if it comes next."""
-        token = self.peek()
-        if token is None or token.token_type not in (TokenType.STRING, TokenType.RAW_STRING):
-            return None
-        self.at += 1
-        return token.text
-
-    def name(self) -> list[str]:
-        """A name of one to three parts, folded as Snowflake does."""
-        parts = [self._identifier()]
-        while self.take("."):
-            parts.append(self._identifier())
-        return parts
-
-    def options(self) -> dict[str, str]:
-        """`KEY = value` pairs up to the end."""
-        found: dict[str, str] = {}
-        while self.peek() is not None:
-            key = self.next().text.upper()
-            if not self.take("="):
-                raise syntax_error(f"unexpected '{key}'.")
-            value = self.next()
-            negative = value.text == "-"
-            found[key] = ("-" + self.next().text) if negative else value.text
-            self.take(",")
-        return found
-
-    def ended(self, result: _T) -> _T:
-        """The result, once nothing is left."""
-        if (token := self.peek()) is not None:
-            raise syntax_error(f"unexpected '{token.text}'.")
-        return result
-
-    def _identifier(self) -> str:
-        token = self.next()
-        if token.token_type == TokenType.IDENTIFIER:
-            return token.text
-        if not token.text.replace("_", "").replace("$", "").isalnum():
-            raise syntax_error(f"unexpected '{token.text}'.")
-        return token.text.upper()
 
 
 def _create_stream(words: Words, replace: bool) -> CreateStream:

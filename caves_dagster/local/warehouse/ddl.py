@@ -207,6 +207,7 @@ def _drop_schema(session: Session, node: exp.Expr, exists: bool) -> results.Resu
         session.cursor.execute(f"DELETE FROM {hidden}.objects {where}")
         session.cursor.execute(f"DELETE FROM {hidden}.columns {where}")
         session.cursor.execute(f"DELETE FROM {hidden}.loads {where}")
+        session.cursor.execute(f"DELETE FROM {hidden}.task_runs {where}")
         session.catalog.forget(session.cursor, "SCHEMA", Name(database, "", schema))
     if (session.database, session.schema) == (database, schema):
         session.use(database, None)

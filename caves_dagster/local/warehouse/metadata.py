@@ -1,10 +1,10 @@
 """What each database keeps about itself, beside DuckDB's own catalogue, in its hidden schema.
 
-`objects` holds a row for each schema, table, view, stage, stream and file format (comment, creation time,
-options), `columns` what a column was declared as (DuckDB has one type where Snowflake has OBJECT, ARRAY and
-VARIANT, or TIMESTAMP_LTZ and TIMESTAMP_TZ) with its comment and key, `loads` which files COPY has loaded.
-They live in the database they describe, so they change in the same transaction as it and travel with its
-file. The views are INFORMATION_SCHEMA's.
+`objects` holds a row for each schema, table, view, stage, stream, task and file format (comment, creation
+time, options), `columns` what a column was declared as (DuckDB has one type where Snowflake has OBJECT, ARRAY
+and VARIANT, or TIMESTAMP_LTZ and TIMESTAMP_TZ) with its comment and key, `loads` which files COPY has loaded,
+`task_runs` the runs of tasks. They live in the database they describe, so they change in the same transaction
+as it and travel with its file. The views are INFORMATION_SCHEMA's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ CREATE TABLE IF NOT EXISTS {h}.columns (
 CREATE TABLE IF NOT EXISTS {h}.loads (
     schema_name VARCHAR NOT NULL, table_name VARCHAR NOT NULL, file_name VARCHAR NOT NULL,
     etag VARCHAR NOT NULL, last_load_time TIMESTAMPTZ NOT NULL, row_count BIGINT
+);
+CREATE TABLE IF NOT EXISTS {h}.task_runs (
+    key VARCHAR PRIMARY KEY, query_id VARCHAR, schema_name VARCHAR NOT NULL, name VARCHAR NOT NULL,
+    task_id VARCHAR NOT NULL, query_text VARCHAR, condition_text VARCHAR, state VARCHAR NOT NULL,
+    error_code VARCHAR, error_message VARCHAR, scheduled_time TIMESTAMPTZ NOT NULL,
+    query_start_time TIMESTAMPTZ, next_scheduled_time TIMESTAMPTZ, completed_time TIMESTAMPTZ,
+    root_task_id VARCHAR, graph_version BIGINT, run_id BIGINT, scheduled_from VARCHAR, attempt_number BIGINT
 );
 """
 

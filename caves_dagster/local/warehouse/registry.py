@@ -6,12 +6,17 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from caves_dagster.local.warehouse import results
 from caves_dagster.local.warehouse.catalog import Catalog
 from caves_dagster.local.warehouse.errors import StatementError
+from caves_dagster.local.warehouse.names import Name
+from caves_dagster.local.warehouse.scheduler import Scheduler
 from caves_dagster.local.warehouse.session import Session
+from caves_dagster.local.warehouse.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,8 @@ class Registry:
         self._stop = threading.Event()
         self._reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         self._reaper.start()
+        self.scheduler = Scheduler(catalog, self._open_for)
+        self.scheduler.start()
 
     def open(self, user: str, parameters: dict[str, str]) -> tuple[str, Session]:
         """A new session and the token its requests carry."""
@@ -58,6 +65,18 @@ class Registry:
                 session.cursor.interrupt()
             with session.lock:
                 session.close()
+
+    @contextmanager
+    def _open_for(self, task: Task) -> Iterator[Session]:
+        """A session for a task to run in, in the task's schema; it is held until the run is over."""
+        token, session = self.open("SYSTEM", dict(task.parameters))
+        try:
+            with session.lock:
+                session.use(task.name.database, task.name.schema)
+                session.warehouse = task.warehouse
+                yield session
+        finally:
+            self.close(token)
 
     def sessions(self) -> list[Session]:
         """All of them."""
@@ -86,7 +105,8 @@ class Registry:
         raise StatementError(f"Transaction {transaction_id} does not exist.", 90232, "02000")
 
     def stop(self) -> None:
-        """End every session and the reaper."""
+        """End the tasks, every session and the reaper."""
+        self.scheduler.stop()
         self._stop.set()
         self._reaper.join()
         for token in list(self._by_token):
@@ -131,3 +151,7 @@ class _Known(Session):
     def abort_transaction(self, transaction_id: str) -> str:
         """SYSTEM$ABORT_TRANSACTION."""
         return self._registry.abort(transaction_id, self)
+
+    def execute_task(self, name: Name) -> None:
+        """EXECUTE TASK."""
+        self._registry.scheduler.execute(name)

@@ -66,6 +66,7 @@ class Session:
         self.last_query_id = ""
         self.transactions = Transactions(self.cursor, self._before_commit, self._after_transaction)
         self._altered: set[str] = set()
+        self._cancelled: StatementError | None = None
 
     @property
     def autocommit(self) -> bool:
@@ -82,16 +83,20 @@ class Session:
         """
         self.running, self.last_used = True, time.monotonic()
         try:
+            if self._cancelled is not None:
+                raise self._cancelled
             result = self._run(sql, describe_only)
-        except StatementError:
+        except StatementError as error:
             self._failed()
+            if self._cancelled is not None and error is not self._cancelled:
+                raise self._cancelled from error
             raise
         except SqlglotError as error:
             self._failed()
             raise errors.syntax_error(_plain(error)) from error
         except duckdb.Error as error:
             self._failed()
-            raise errors.from_duckdb(error) from error
+            raise (self._cancelled or errors.from_duckdb(error)) from error
         except BaseException:
             self._failed()
             raise
@@ -171,6 +176,10 @@ class Session:
         """SYSTEM$ABORT_TRANSACTION; set by the registry."""
         raise NotImplementedError
 
+    def execute_task(self, name: Name) -> None:
+        """EXECUTE TASK; set by the registry, which knows the scheduler."""
+        raise NotImplementedError
+
     def describe_transaction(self) -> tuple[str, str, str, str, datetime, str] | None:
         """The row of SHOW TRANSACTIONS for this session: id, user, session, name, started_on, state."""
         transaction = self.transactions.open
@@ -178,6 +187,11 @@ class Session:
             return None
         state = "running"
         return (transaction.id, self.user.upper(), self.id, transaction.name, transaction.started_on, state)
+
+    def cancel(self, reason: StatementError) -> None:
+        """Stop what runs and let no statement follow; each fails with this error, in a handler too."""
+        self._cancelled = reason
+        self.cursor.interrupt()
 
     def heard(self) -> None:
         """The client is alive. An idle transaction stays idle: only statements count for it."""
@@ -228,6 +242,7 @@ class Session:
         if committed:
             for database in altered:
                 self.catalog.load_streams(self.cursor, database)
+                self.catalog.load_tasks(self.cursor, database)
 
 
 def _plain(error: SqlglotError) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from caves_dagster.local.warehouse import results, streams
+from caves_dagster.local.warehouse import results, streams, tasks
 from caves_dagster.local.warehouse.commands import Show
 from caves_dagster.local.warehouse.errors import not_found
 from caves_dagster.local.warehouse.names import HIDDEN, Name, literal, quote, resolve_table
@@ -70,6 +70,8 @@ def run(session: Session, command: Show) -> results.Result:
         raise not_found("Database", min(unknown))
     if command.what == "STREAMS":
         sql = streams.show_sql(session, databases) if databases else "SELECT NULL AS name WHERE false"
+    elif command.what == "TASKS":
+        sql = tasks.show_sql(databases) if databases else "SELECT NULL AS name WHERE false"
     else:
         sql = " UNION ALL ".join(
             _QUERIES[command.what].format(d=quote(d), n=literal(d), h=f"{quote(d)}.{HIDDEN}")

@@ -13,9 +13,10 @@ from urllib.parse import unquote, urlparse
 from sqlglot import exp
 
 from caves_dagster.local.warehouse import results
-from caves_dagster.local.warehouse.commands import Remove, Words
+from caves_dagster.local.warehouse.commands import Remove
 from caves_dagster.local.warehouse.errors import StatementError, not_found, syntax_error, unsupported
 from caves_dagster.local.warehouse.names import Name, resolve, resolve_table
+from caves_dagster.local.warehouse.words import Words
 
 if TYPE_CHECKING:
     from caves_dagster.local.warehouse.session import Session

@@ -14,12 +14,16 @@ from caves_dagster.local.warehouse import (
     infer,
     merge,
     results,
+    scripting,
     show,
     stages,
     streams,
+    task_ddl,
+    task_history,
+    task_syntax,
 )
 from caves_dagster.local.warehouse.errors import StatementError, unsupported
-from caves_dagster.local.warehouse.names import folded, resolve_table
+from caves_dagster.local.warehouse.names import folded, resolve, resolve_table
 from caves_dagster.local.warehouse.translate import check_current, normalise, to_duckdb
 
 if TYPE_CHECKING:
@@ -38,6 +42,10 @@ def command(session: Session, found: commands.Command) -> results.Result:
         return streams.drop(session, found)
     if isinstance(found, commands.DescribeStream):
         return streams.describe(session, found)
+    if isinstance(found, task_syntax.TaskCommand):
+        return _task(session, found)
+    if isinstance(found, scripting.Block):
+        return scripting.run(session, found)
     if isinstance(found, commands.Show):
         return show.run(session, found)
     if isinstance(found, commands.Remove):
@@ -45,6 +53,20 @@ def command(session: Session, found: commands.Command) -> results.Result:
     if isinstance(found, commands.AlterSession):
         _alter_session(session, found)
     return results.status(statement_type=results.SCL)
+
+
+def _task(session: Session, found: task_syntax.TaskCommand) -> results.Result:
+    if isinstance(found, task_syntax.CreateTask):
+        return task_ddl.create(session, found)
+    if isinstance(found, task_syntax.AlterTask):
+        return task_ddl.alter(session, found)
+    if isinstance(found, task_syntax.DropTask):
+        return task_ddl.drop(session, found)
+    if isinstance(found, task_syntax.DescribeTask):
+        return task_ddl.describe(session, found)
+    name = resolve(found.name, session.database, session.schema)
+    session.execute_task(name)
+    return results.status(f"Task {name.name} is scheduled to run immediately.")
 
 
 def run(session: Session, tree: exp.Expr) -> results.Result:
@@ -90,6 +112,7 @@ def describe(session: Session, tree: exp.Expr) -> results.Result:
     for call in list(tree.find_all(exp.Anonymous)):
         if str(call.this).upper().startswith("SYSTEM$"):
             call.replace(exp.Null())
+    tree = task_history.table_function(session, tree)
     for mark in list(tree.find_all(exp.Placeholder)):
         mark.replace(exp.Null())
     _name_columns(tree)
@@ -100,7 +123,7 @@ def _query(session: Session, tree: exp.Expr) -> results.Result:
     tree = _system_functions(session, tree)
     if isinstance(found := infer.result_scan(session, tree), results.Result):
         return found
-    tree = infer.infer_schema(session, tree)
+    tree = task_history.table_function(session, infer.infer_schema(session, tree))
     _name_columns(tree)
     return results.fetch(session.cursor, to_duckdb(tree, session.context()))
 
@@ -217,6 +240,8 @@ def _system_functions(session: Session, tree: exp.Expr) -> exp.Expr:
             made: exp.Expr = exp.Boolean(this=streams.has_data(session, argument))
         elif name == "SYSTEM$ABORT_TRANSACTION":
             made = exp.Literal.string(session.abort_transaction(argument))
+        elif name == "SYSTEM$TASK_DEPENDENTS_ENABLE":
+            made = exp.Literal.string(task_ddl.enable_dependents(session, argument))
         else:
             raise StatementError(f"SQL compilation error:\nUnknown function {name}", 2140, "42601")
         if isinstance(call.parent, exp.Select) and call.arg_key == "expressions":

@@ -33,6 +33,7 @@ from caves_dagster.local.warehouse.catalog import Stream
 from caves_dagster.local.warehouse.commands import CreateStream, DescribeStream, DropStream
 from caves_dagster.local.warehouse.errors import StatementError, already_exists, not_found, unsupported
 from caves_dagster.local.warehouse.names import HIDDEN, Name, literal, quote, resolve, resolve_table
+from caves_dagster.local.warehouse.words import Words
 
 if TYPE_CHECKING:
     from caves_dagster.local.warehouse.session import Session
@@ -125,8 +126,6 @@ def show_sql(session: Session, databases: set[str]) -> str:
 
 def has_data(session: Session, text: str) -> bool:
     """SYSTEM$STREAM_HAS_DATA."""
-    from caves_dagster.local.warehouse.commands import Words
-
     name = resolve(Words(text).name(), session.database, session.schema)
     if (stream := session.catalog.streams.get(name)) is None:
         raise not_found("Stream", name.dotted)

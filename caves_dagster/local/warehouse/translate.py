@@ -12,10 +12,10 @@ from fakesnow import checks, transforms
 from sqlglot import exp
 
 from caves_dagster.local.warehouse import expressions
-from caves_dagster.local.warehouse.commands import Words
 from caves_dagster.local.warehouse.errors import StatementError, not_found
 from caves_dagster.local.warehouse.metadata import INFORMATION_SCHEMA
 from caves_dagster.local.warehouse.names import HIDDEN, folded
+from caves_dagster.local.warehouse.words import Words
 
 Rule = Callable[[exp.Expr], exp.Expr]
 

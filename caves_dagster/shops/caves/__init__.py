@@ -76,6 +76,7 @@ CAVES = Shop(
             source=_RAW,
             writes=(_STG_ORDERS, _STG_ADJUSTMENTS),
             layer="staging",
+            task="TASK_RAW_TO_STAGING_DISTRIBUTOR",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_ORDERS"),
@@ -83,6 +84,7 @@ CAVES = Shop(
             writes=(_ORDERS,),
             layer="production",
             waits_since="STAGED_AT",
+            task="TASK_STAGING_TO_PROD_ORDERS",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_INVENTORY_FOR_HISTORY"),
@@ -90,6 +92,7 @@ CAVES = Shop(
             writes=(_HISTORY,),
             layer="production",
             waits_since="STAGED_AT",
+            task="TASK_STAGING_TO_PROD_INVENTORY_HISTORY",
         ),
         Transformation(
             stream=Table("STAGING", "STREAM_STG_INVENTORY_FOR_CURRENT"),
@@ -97,6 +100,7 @@ CAVES = Shop(
             writes=(Table("PRODUCTION", "INVENTORY_CURRENT"),),
             layer="production",
             waits_since="STAGED_AT",
+            task="TASK_STAGING_TO_PROD_INVENTORY_CURRENT",
         ),
     ),
     views=VIEWS,

@@ -39,7 +39,13 @@ DROPSHIP = Shop(
     contract=CONTRACT,
     keyed_by="ORDER_ID",
     transformations=(
-        Transformation(Table("DROPSHIP_RAW", "ORDERS_STREAM"), _RAW, writes=(_ORDERS,), layer="production"),
+        Transformation(
+            Table("DROPSHIP_RAW", "ORDERS_STREAM"),
+            _RAW,
+            writes=(_ORDERS,),
+            layer="production",
+            task="INGEST_ORDERS_TASK",
+        ),
     ),
     owner="team:dropship",
     generate=generate,
