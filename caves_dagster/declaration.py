@@ -175,6 +175,8 @@ def sql_files(shop: Shop) -> Iterator[tuple[str, Path]]:
             yield "views", folder / "analytics" / "summary" / f"{view.name.lower()}.sql"
     for name in ("raw_vs_prod_counts", "duplicates", *(check.name for check in shop.checks)):
         yield "checks", folder / "checks" / f"{name}.sql"
+    for part in shop.dashboard.parts:
+        yield "dashboard", folder / "dashboard" / f"{part}.sql"
 
 
 def _check_between(shops: Sequence[Shop]) -> None:

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from caves_dagster.declaration import refusal
 from caves_dagster.errors import DeclarationError
-from caves_dagster.shop import Shop, View
+from caves_dagster.shop import DASHBOARD_COLUMNS, Shop, View
 from caves_dagster.warehouse.ddl import Column, described
 from caves_dagster.warehouse.scripts import render, setup_sql, statements, transformation_sql
 
@@ -46,6 +46,8 @@ def check_sql(shop: Shop) -> None:
     _check_batch(shop, tables)
     for view in shop.views:
         _check_view(shop, view)
+    for part in shop.dashboard.parts:
+        _check_dashboard(shop, part)
 
 
 def _check_created(shop: Shop, tables: Mapping[str, Sequence[Column]]) -> None:
@@ -183,6 +185,22 @@ def _check_view(shop: Shop, view: View) -> None:
                 f"{view.full_name}: {file} produces no column {name}.",
                 f"It produces: {', '.join(selected)}.",
             )
+
+
+def _check_dashboard(shop: Shop, part: str) -> None:
+    """A part of the dashboard is one SELECT of the columns that it takes, in their order."""
+    file = f"{shop.name}/dashboard/{part}.sql"
+    text = render(shop.sql, file)
+    tree = _parsed(shop, "dashboard", file, *statements(text))
+    if not isinstance(tree, exp.Query) or text.rstrip().endswith(";"):
+        raise refusal(
+            shop, "dashboard", f"{file} is no SELECT without a semicolon.", "It is put into another."
+        )
+    selected, wanted = [name.upper() for name in tree.named_selects], list(DASHBOARD_COLUMNS[part])
+    if selected != wanted:
+        raise refusal(
+            shop, "dashboard", f"{file} produces {', '.join(selected)}.", f"Select {', '.join(wanted)}."
+        )
 
 
 def _parsed(shop: Shop, field: str, file: str, *texts: str) -> exp.Expr:

@@ -333,6 +333,25 @@ class MetricsSettings(_Section):
     """Port; 0 serves none."""
 
 
+class DashboardSettings(_Section):
+    """The page of `caves dashboard`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAVES_DASHBOARD_")
+
+    host: str = Field("127.0.0.1", min_length=1, validation_alias=_names("CAVES_DASHBOARD_HOST"))
+    """Address to listen on; 0.0.0.0 in a container."""
+    port: int = Field(8501, ge=1, le=65535, validation_alias=_names("CAVES_DASHBOARD_PORT"))
+    """Port."""
+    role: str = Field("", validation_alias=_names("CAVES_DASHBOARD_ROLE"))
+    """Role it reads with, the least that can; SNOWFLAKE_ROLE otherwise."""
+    refresh_seconds: float = Field(5.0, ge=1, validation_alias=_names("CAVES_DASHBOARD_REFRESH_SECONDS"))
+    """Seconds between two looks at the warehouse while events come, however many browsers are open."""
+    idle_seconds: float = Field(600.0, ge=1, validation_alias=_names("CAVES_DASHBOARD_IDLE_SECONDS"))
+    """Seconds between two looks while none come. Each may wake a warehouse."""
+    timeout_seconds: int = Field(15, ge=1, validation_alias=_names("CAVES_DASHBOARD_TIMEOUT_SECONDS"))
+    """Seconds after which a warehouse that does not answer counts as away."""
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -392,6 +411,8 @@ class Settings(_Section):
     """The always-on consumer."""
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     """Where metrics are served."""
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    """The page of `caves dashboard`."""
 
     _embedded: tuple[str, ...] = PrivateAttr(())
 
@@ -463,6 +484,7 @@ def load_settings(home: Path | None = None) -> Settings:
             checks=CheckSettings(_env_file=file, _secrets_dir=secrets),
             consumer=ConsumerSettings(_env_file=file, _secrets_dir=secrets),
             metrics=MetricsSettings(_env_file=file, _secrets_dir=secrets),
+            dashboard=DashboardSettings(_env_file=file, _secrets_dir=secrets),
         )
     except ValidationError as error:
         raise SettingsError(_explain(error), "See .env.example for every setting.") from None
@@ -509,6 +531,7 @@ def embedded_settings(home: Path) -> Settings:
         checks=CheckSettings.model_construct(),
         consumer=ConsumerSettings.model_construct(),
         metrics=MetricsSettings.model_construct(),
+        dashboard=DashboardSettings.model_construct(),
     )
     settings._embedded = ("broker", "warehouse")
     return settings

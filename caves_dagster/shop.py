@@ -269,6 +269,50 @@ class Seed:
     sqlite: Path | None = None
 
 
+DASHBOARD_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "sales": (
+        "SALE_ID", "SOLD_AT", "CUSTOMER_ID", "PRODUCT_ID", "QUANTITY", "REVENUE", "SALES_CHANNEL", "SOURCE",
+    ),
+    "products": ("PRODUCT_ID", "PRODUCT_NAME", "PRODUCT_CATEGORY"),
+    "stock": ("PRODUCT_CATEGORY", "PRODUCT_COUNT", "TOTAL_STOCK"),
+    "low_stock": ("PRODUCT_NAME", "PLACE", "STOCK"),
+    "rows": ("ID", "MOMENT", "DETAIL"),
+}  # fmt: skip
+"""What each SELECT of `dashboard/` produces. Ids are text, moments TIMESTAMP_NTZ in UTC."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """What `caves dashboard` shows of a shop, besides dead letters, lag, validation and what it has counted.
+
+    Each part is one SELECT without a semicolon, or two, with the columns of `DASHBOARD_COLUMNS`.
+
+    Attributes:
+        sales: `dashboard/sales.sql`, one row a sale, and `dashboard/products.sql`, one row a product.
+            REVENUE is in `currency`; SALES_CHANNEL is NULL where there are none; SOURCE is 'BATCH' or
+            'STREAMING'.
+        stock: `dashboard/stock.sql`, one row a category, and `dashboard/low_stock.sql`, one row for each
+            product of which little is left; PLACE is NULL where it lies in one place alone.
+        rows: for what is no sale: `dashboard/rows.sql`, one row an entry, DETAIL in words.
+        currency: sign of what REVENUE is in.
+    """
+
+    sales: bool = False
+    stock: bool = False
+    rows: bool = False
+    currency: str = "€"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The files, without `.sql`."""
+        chosen = (
+            (self.sales, ("sales", "products")),
+            (self.stock, ("stock", "low_stock")),
+            (self.rows, ("rows",)),
+        )
+        return tuple(name for wanted, names in chosen if wanted for name in names)
+
+
 Generate = Callable[[int, float, Callable[[], datetime]], Iterator[Message]]
 
 
@@ -288,7 +332,8 @@ class Shop:
     """One shop on the machinery.
 
     SQL is read from `sql/<name>/`: `setup/*.sql` (schemas, tables, streams; run in the order of their names),
-    `raw/<raw table>.sql` (the COPY), `<layer>/<table>.sql`, `analytics/<view>.sql`, `checks/<check>.sql`.
+    `raw/<raw table>.sql` (the COPY), `<layer>/<table>.sql`, `analytics/<view>.sql`, `checks/<check>.sql`,
+    `dashboard/<part>.sql`.
 
     Attributes:
         name: folder, prefix of jobs and sensors, `--shop` on the command line.
@@ -312,6 +357,7 @@ class Shop:
         history: the rows of the batch source (pyarrow tables by `source_name`, columns in lower case) as
             messages of the topic, each with what to call it in an error: for the same rows the same ones.
         configured: the shop as settings of its own want it.
+        dashboard: what `caves dashboard` shows of it.
         sql: folder that holds the folder of the shop's SQL.
     """
 
@@ -332,6 +378,7 @@ class Shop:
     keyed_by: str = ""
     history: Callable[[Mapping[str, Any]], Iterator[tuple[str, Message]]] | None = None
     configured: Callable[[Shop, Settings], Shop] | None = None
+    dashboard: Dashboard = Dashboard()
     sql: Path = field(default=SQL_ROOT)
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from caves_dagster.ingest.land import Lander
-from caves_dagster.ingest.positions import current_positions
-from caves_dagster.kafka.client import KafkaClient
+from caves_dagster.ingest.positions import Position, current_positions
+from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 from caves_dagster.tasks.deployed import task_mode
@@ -66,13 +67,7 @@ def shop_status(settings: Settings, shop: Shop, warehouse: Warehouse) -> ShopSta
         CavesError: one of them is away or not set up.
     """
     state = KafkaClient(settings.kafka).inspect(shop.topic)
-    positions = current_positions(state, Lander(warehouse, shop).positions(shop.topic))
-    partitions = []
-    for number, marks in state.partitions.items():
-        row = positions.get(number)
-        position = None if row is None else row.next_offset
-        lag = max(0, marks.end - max(marks.low, position or 0))
-        partitions.append(PartitionStatus(number, position, marks.low, marks.end, lag))
+    partitions = partition_statuses(state, Lander(warehouse, shop).positions(shop.topic))
     own = [f"{shop.raw.schema}.DEAD_LETTER_EVENTS", f"{shop.raw.schema}.INGEST_BATCHES"]
     tables = [shop.raw.full_name, *own, *(table.full_name for table in shop.tables[1:])]
     return ShopStatus(
@@ -80,10 +75,22 @@ def shop_status(settings: Settings, shop: Shop, warehouse: Warehouse) -> ShopSta
         topic=shop.topic,
         cluster_id=state.cluster_id,
         mode="tasks" if task_mode(warehouse, shop) else "dagster",
-        partitions=tuple(partitions),
+        partitions=partitions,
         tables=_count(warehouse, tables),
         streams=_count(warehouse, [step.stream.full_name for step in shop.transformations]),
     )
+
+
+def partition_statuses(state: TopicState, stored: Iterable[Position]) -> tuple[PartitionStatus, ...]:
+    """Each partition that the topic has now, held against the stored positions."""
+    positions = current_positions(state, stored)
+    found = []
+    for number, marks in state.partitions.items():
+        row = positions.get(number)
+        position = None if row is None else row.next_offset
+        lag = max(0, marks.end - max(marks.low, position or 0))
+        found.append(PartitionStatus(number, position, marks.low, marks.end, lag))
+    return tuple(found)
 
 
 def last_runs(settings: Settings, limit: int = 5) -> list[RunStatus]:

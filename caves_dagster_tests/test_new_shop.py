@@ -313,7 +313,7 @@ def test_its_sql_lints_clean_as_snowflake_s(tmp_path: Path) -> None:
     config = FluffConfig.from_path(str(PROJECT_ROOT))
     names = {"source": shop.raw.full_name, "file": "f.parquet", "raw": shop.raw}
     files = sorted(path.relative_to(shop.sql).as_posix() for path in shop.folder.rglob("*.sql"))
-    assert len(files) == 6
+    assert len(files) == 7
     for file in files:
         for windowed in (False, True):
             sql = render(shop.sql, file, windowed=windowed, **names).replace("%(since)s", "'2026-01-01'")

@@ -20,6 +20,7 @@ from caves_dagster.settings import (
     AlertSettings,
     CheckSettings,
     ConsumerSettings,
+    DashboardSettings,
     DeadLetterBudget,
     FreshnessSettings,
     KafkaSettings,
@@ -41,6 +42,7 @@ SECTIONS: tuple[type[BaseSettings], ...] = (
     CheckSettings,
     ConsumerSettings,
     MetricsSettings,
+    DashboardSettings,
     Settings,
 )
 _OURS = ("SNOWFLAKE_", "SNOW_", "KAFKA_", "CAVES_", "DAGSTER_", "DB_PATH")
@@ -621,6 +623,7 @@ def test_every_setting_has_a_name_in_the_environment() -> None:
     sections = {"kafka", "snowflake", "alerts", "freshness", "dead_letters", "checks"} | {
         "consumer",
         "metrics",
+        "dashboard",
     }
     for section in SECTIONS:
         assert section.model_fields.keys() - names(section) <= sections

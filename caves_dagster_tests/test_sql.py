@@ -31,6 +31,7 @@ _LIBRARY = {
     "checks.sql",
     "copy.sql",
     "dead_letters.sql",
+    "panels.sql",
     "raw_rows.sql",
     "references.sql",
     "shop_checks.sql",
@@ -87,6 +88,9 @@ def _uses(shop: Shop) -> Iterator[Rendered]:
         yield rendered(f"{shop.name}/analytics/{view.name.lower()}.sql")
         if view.summarised:
             yield rendered(f"{shop.name}/analytics/summary/{view.name.lower()}.sql")
+    yield rendered("dashboard/figures.sql", shop=shop)
+    for part in shop.dashboard.parts:
+        yield rendered(f"{shop.name}/dashboard/{part}.sql")
     for check in shop_checks(embedded_settings(Path("unused")), shop):
         if isinstance(check.find, SqlFinder):
             for windowed in (False, True)[: 1 + check.windowed]:
@@ -516,7 +520,8 @@ _VIEWS = {
         "PRODUCT_CATEGORY", "PRODUCT_COUNT", "TOTAL_STOCK", "AVG_STOCK_PER_PRODUCT",
     ],
     "ANALYTICS.CONSOLIDATED_SALES": [
-        "SALE_DATE", "CUSTOMER_ID", "PRODUCT_ID", "QUANTITY_SOLD", "TOTAL_PRICE", "SOURCE",
+        "SALE_DATE", "CUSTOMER_ID", "PRODUCT_ID", "QUANTITY_SOLD", "TOTAL_PRICE", "SOURCE", "SALE_ID",
+        "SALES_CHANNEL",
     ],
     "ANALYTICS.SALES_BY_CHANNEL": ["SALES_CHANNEL", "ORDERS", "AVERAGE_ORDER"],
     "ANALYTICS.ADJUSTMENTS_BY_TYPE": ["TYPE", "ADJUSTMENTS", "TOTAL_QUANTITY"],

@@ -667,10 +667,10 @@ def test_consolidated_sales_are_the_history_and_the_orders_and_its_totals_their_
         "SELECT * FROM ANALYTICS.CONSOLIDATED_SALES ORDER BY SALE_DATE, TOTAL_PRICE"
     )
     assert [tuple(row.values()) for row in found] == [
-        (_at("2025-06-01 10:00"), 7, 1003, 3, Decimal("30.10"), "BATCH"),
-        (_at("2025-06-02 11:00"), 8, 1004, 1, Decimal("9.90"), "BATCH"),
-        (_at("2026-07-29 00:30"), 42, 1015, 1, Decimal("1.37"), "STREAMING"),
-        (_at("2026-07-29 00:30"), 42, 1015, 2, Decimal("2.37"), "STREAMING"),
+        (_at("2025-06-01 10:00"), 7, 1003, 3, Decimal("30.10"), "BATCH", 1, "Boutique"),
+        (_at("2025-06-02 11:00"), 8, 1004, 1, Decimal("9.90"), "BATCH", 2, None),
+        (_at("2026-07-29 00:30"), 42, 1015, 1, Decimal("1.37"), "STREAMING", 1, "E-com"),
+        (_at("2026-07-29 00:30"), 42, 1015, 2, Decimal("2.37"), "STREAMING", 2, "E-com"),
     ]
     sums = caves.warehouse.query(
         "SELECT SOURCE, SUM(TOTAL_PRICE) AS S FROM ANALYTICS.CONSOLIDATED_SALES "

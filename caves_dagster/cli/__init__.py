@@ -11,6 +11,7 @@ from rich.markup import escape
 from caves_dagster.cli import (
     alerts,
     consume,
+    dashboard,
     dead_letters,
     demo,
     gaps,
@@ -50,6 +51,7 @@ for command in (
     produce.produce,
     consume.consume,
     metrics.metrics,
+    dashboard.dashboard,
     status.status,
     rebuild.rebuild,
     new_shop.new_shop,

@@ -39,21 +39,22 @@ class ValidationCollector(Collector):
         when = GaugeMetricFamily(
             "caves_validation_timestamp_seconds", "When the last report was made", labels=["shop"]
         )
-        for shop, report in self._newest().items():
+        for shop, report in newest_reports(self._folder).items():
             for name, found in report["checks"].items():
                 status.add_metric([shop, name], _STATUS[found["status"]])
             when.add_metric([shop], datetime.fromisoformat(report["timestamp"]).timestamp())
         yield status
         yield when
 
-    def _newest(self) -> dict[str, dict[str, Any]]:
-        """The last complete report of each shop; names are times."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted(self._folder.glob("validate_report_*.json"), reverse=True)[:_LOOKED_AT]:
-            report = _read(path)
-            if report is not None and report.get("complete", True):
-                found.setdefault(report["shop"], report)
-        return found
+
+def newest_reports(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last complete report of each shop; names are times."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("validate_report_*.json"), reverse=True)[:_LOOKED_AT]:
+        report = _read(path)
+        if report is not None and report.get("complete", True):
+            found.setdefault(report["shop"], report)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any] | None:

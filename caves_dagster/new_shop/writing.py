@@ -85,6 +85,7 @@ def _files(name: str) -> Iterator[tuple[str, Path]]:
     yield "production.sql.j2", sql / "production" / "latest.sql"
     yield "duplicates.sql.j2", sql / "checks" / "duplicates.sql"
     yield "raw_vs_prod_counts.sql.j2", sql / "checks" / "raw_vs_prod_counts.sql"
+    yield "dashboard_rows.sql.j2", sql / "dashboard" / "rows.sql"
 
 
 def _environment() -> Environment:

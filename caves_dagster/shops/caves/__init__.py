@@ -11,6 +11,7 @@ from caves_dagster.settings import PROJECT_ROOT, Settings
 from caves_dagster.shop import (
     Batch,
     BatchTable,
+    Dashboard,
     Message,
     Seed,
     SeedOptions,
@@ -137,6 +138,7 @@ CAVES = Shop(
         ),
     ),
     checks=CHECKS,
+    dashboard=Dashboard(sales=True, stock=True),
     keyed_by="PRODUCT_ID",
     history=_history,
     configured=_configured,

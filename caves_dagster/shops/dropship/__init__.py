@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 from caves_dagster.settings import PROJECT_ROOT, Settings
-from caves_dagster.shop import Batch, BatchTable, Seed, Shop, ShopCheck, Table, Transformation
+from caves_dagster.shop import Batch, BatchTable, Dashboard, Seed, Shop, ShopCheck, Table, Transformation
 from caves_dagster.shops.dropship.contract import CONTRACT
 from caves_dagster.shops.dropship.events import generate, history
 from caves_dagster.shops.dropship.seed import OPTIONS, rows
@@ -55,6 +55,7 @@ DROPSHIP = Shop(
         ShopCheck("orders_known_products", "Every order names a product there is.", _ORDERS, windowed=True),
         ShopCheck("orders_known_customers", "Every order names a customer there is.", _ORDERS, windowed=True),
     ),
+    dashboard=Dashboard(sales=True, stock=True),
     batch=Batch(
         source=_FILES,
         first_day=date(2025, 1, 1),

@@ -1,0 +1,7 @@
+"""The shop manager's page: how the shop is doing, and whether the figures can be trusted.
+
+figures.py     what the warehouse says of a shop and a period, by one statement
+snapshots.py   the same with lag and validation, asked for once however many browsers are open
+period.py  words.py  formats.py     what is chosen; French and English
+charts.py  sections.py  page.py     what is drawn; `page.py` is what Streamlit runs
+"""

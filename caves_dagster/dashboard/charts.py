@@ -1,0 +1,96 @@
+"""The charts. Their colours stand out 3:1 from a white and from a dark page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import altair as alt
+import pandas as pd
+
+from caves_dagster.dashboard.figures import Line
+from caves_dagster.dashboard.formats import Formats
+
+_WINE, _SLATE = "#C2476B", "#5B8DB8"
+_COLOURS = {"STREAMING": _WINE, "BATCH": _SLATE}
+_MONEY, _NUMBER = "$,.2f", ",d"
+Figure = Literal["revenue", "quantity"]
+
+
+def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
+    """Bars per day, batch and stream on each other."""
+    words = formats.words
+    sources = [source for source in _COLOURS if any(line.source == source for line in lines)]
+    rows = pd.DataFrame(
+        {
+            "day": [line.moment for line in lines],
+            "source": [words.sources.get(line.source or "", line.source) for line in lines],
+            "revenue": [float(line.amount.revenue) for line in lines],
+            "orders": [line.amount.items for line in lines],
+        }
+    )
+    colour = alt.Color(
+        "source:N",
+        title=None,
+        scale=alt.Scale(
+            domain=[words.sources[source] for source in sources],
+            range=[_COLOURS[source] for source in sources],
+        ),
+        legend=alt.Legend(orient="top"),
+    )
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            x=alt.X(
+                "yearmonthdate(day):T",
+                title=None,
+                axis=alt.Axis(format="%d/%m/%y" if formats.french else "%-d %b %y", labelOverlap=True),
+            ),
+            y=alt.Y("revenue:Q", title=f"{words.revenue_per_day} ({formats.currency})", axis=_axis("~s")),
+            color=colour,
+            tooltip=[
+                alt.Tooltip("yearmonthdate(day):T", title=words.day, format="%d/%m/%Y"),
+                alt.Tooltip("source:N", title=words.source),
+                alt.Tooltip("revenue:Q", title=words.revenue_per_day, format=_MONEY),
+                alt.Tooltip("orders:Q", title=words.sales, format=_NUMBER),
+            ],
+        )
+    )
+    located: alt.Chart = chart.properties(height=280, config=_located(formats))
+    return located
+
+
+def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats) -> alt.LayerChart:
+    """One horizontal bar a line, in their order, with its figure at its end."""
+    is_money = figure == "revenue"
+    values = [line.amount.revenue if is_money else line.amount.quantity for line in lines]
+    rows = pd.DataFrame(
+        {
+            "name": [line.name or "–" for line in lines],
+            "value": [float(value) for value in values],
+            "label": [
+                formats.money(line.amount.revenue) if is_money else formats.number(line.amount.quantity)
+                for line in lines
+            ],
+        }
+    )
+    most = max(rows["value"], default=1) or 1
+    base = alt.Chart(rows).encode(
+        y=alt.Y("name:N", title=None, sort=list(rows["name"]), axis=alt.Axis(labelLimit=150, ticks=False)),
+        # Room for the labels behind the bars.
+        x=alt.X("value:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.45])),
+        tooltip=[alt.Tooltip("name:N", title=title), alt.Tooltip("label:N", title=title)],
+    )
+    bar = base.mark_bar(color=_WINE if is_money else _SLATE, height={"band": 0.65})
+    text = base.mark_text(align="left", dx=5, fontSize=13).encode(text="label:N")
+    both: alt.LayerChart = (bar + text).properties(height=max(1, len(lines)) * 36, config=_located(formats))
+    return both
+
+
+def _axis(form: str) -> alt.Axis:
+    return alt.Axis(format=form, tickCount=5, domain=False)
+
+
+def _located(formats: Formats) -> alt.Config:
+    return alt.Config(locale=formats.vega)
