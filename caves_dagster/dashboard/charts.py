@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 import altair as alt
@@ -13,6 +14,7 @@ from caves_dagster.dashboard.formats import Formats
 
 _WINE, _SLATE = "#C2476B", "#5B8DB8"
 _COLOURS = {"STREAMING": _WINE, "BATCH": _SLATE}
+_FEWEST_DAYS = 14
 _MONEY, _NUMBER = "$,.2f", ",d"
 Figure = Literal["revenue", "quantity"]
 
@@ -21,6 +23,9 @@ def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
     """Bars per day, batch and stream on each other."""
     words = formats.words
     sources = [source for source in _COLOURS if any(line.source == source for line in lines)]
+    days = [line.moment for line in lines if line.moment is not None]
+    # A day or two would be bars as wide as the page.
+    begin = min(min(days), max(days) - timedelta(days=_FEWEST_DAYS - 1))
     rows = pd.DataFrame(
         {
             "day": [line.moment for line in lines],
@@ -45,9 +50,10 @@ def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
             x=alt.X(
                 "yearmonthdate(day):T",
                 title=None,
+                scale=alt.Scale(domain=[_vega(begin), _vega(max(days) + timedelta(days=1))]),
                 axis=alt.Axis(format="%d/%m/%y" if formats.french else "%-d %b %y", labelOverlap=True),
             ),
-            y=alt.Y("revenue:Q", title=f"{words.revenue_per_day} ({formats.currency})", axis=_axis("~s")),
+            y=alt.Y("revenue:Q", title=None, axis=alt.Axis(format="~s", tickCount=5, domain=False)),
             color=colour,
             tooltip=[
                 alt.Tooltip("yearmonthdate(day):T", title=words.day, format="%d/%m/%Y"),
@@ -61,8 +67,8 @@ def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
     return located
 
 
-def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats) -> alt.LayerChart:
-    """One horizontal bar a line, in their order, with its figure at its end."""
+def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats, ink: str) -> alt.LayerChart:
+    """One horizontal bar a line, in their order, with its figure in the colour `ink` at its end."""
     is_money = figure == "revenue"
     values = [line.amount.revenue if is_money else line.amount.quantity for line in lines]
     rows = pd.DataFrame(
@@ -77,19 +83,24 @@ def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats) ->
     )
     most = max(rows["value"], default=1) or 1
     base = alt.Chart(rows).encode(
-        y=alt.Y("name:N", title=None, sort=list(rows["name"]), axis=alt.Axis(labelLimit=150, ticks=False)),
+        y=alt.Y(
+            "name:N",
+            title=None,
+            sort=list(rows["name"]),
+            axis=alt.Axis(labelLimit=200, labelFontSize=13, ticks=False),
+        ),
         # Room for the labels behind the bars.
         x=alt.X("value:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.45])),
         tooltip=[alt.Tooltip("name:N", title=title), alt.Tooltip("label:N", title=title)],
     )
     bar = base.mark_bar(color=_WINE if is_money else _SLATE, height={"band": 0.65})
-    text = base.mark_text(align="left", dx=5, fontSize=13).encode(text="label:N")
+    text = base.mark_text(align="left", dx=5, fontSize=13, color=ink).encode(text="label:N")
     both: alt.LayerChart = (bar + text).properties(height=max(1, len(lines)) * 36, config=_located(formats))
     return both
 
 
-def _axis(form: str) -> alt.Axis:
-    return alt.Axis(format=form, tickCount=5, domain=False)
+def _vega(day: datetime) -> alt.DateTime:
+    return alt.DateTime(year=day.year, month=day.month, date=day.day)
 
 
 def _located(formats: Formats) -> alt.Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -16,6 +17,10 @@ from caves_dagster.dashboard.trust import Validation
 from caves_dagster.errors import CavesError
 from caves_dagster.shop import Shop
 
+Cells = dict[str, Callable[[Line], str | float | None]]
+Shown = dict[str, Callable[[float], str]]
+"""How the columns of figures are written."""
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>$:~|#!])")
 _COLOURS = {"PASS": "green", "WARN": "orange", "FAIL": "red"}
 
 
@@ -96,7 +101,7 @@ def panels(shop: Shop, figures: Figures, formats: Formats) -> None:
 
 def _sold(figures: Figures, formats: Formats) -> None:
     words = formats.words
-    st.subheader(words.revenue_per_day)
+    st.subheader(f"{words.revenue_per_day} ({formats.currency})")
     told = f"{formats.money(figures.total.revenue)}, {formats.number(figures.total.items)} {words.sales}"
     chart = charts.revenue_per_day(figures.lines("day"), formats)
     st.altair_chart(chart, key="per_day", alt=f"{words.revenue_per_day}: {told}")
@@ -122,29 +127,33 @@ def _stock(figures: Figures, formats: Formats) -> None:
             st.caption(words.no_low_stock)
             return
         st.caption(words.low_stock_of.format(formats.number(count)))
-        cells: dict[str, Callable[[Line], str | None]] = {
+        cells: Cells = {
             words.product: lambda line: line.name,
             words.place: lambda line: line.detail,
-            words.stock: lambda line: formats.number(line.amount.quantity),
+            words.stock: lambda line: line.amount.quantity,
         }
-        _table("low", figures.lines("lowest"), cells, words.low_stock)
+        _table("low", figures.lines("lowest"), cells, {words.stock: _number(formats)}, words.low_stock)
 
 
 def _latest(lines: Sequence[Line], formats: Formats) -> None:
     words = formats.words
-    cells: dict[str, Callable[[Line], str | None]] = {
+    cells: Cells = {
         words.date: lambda line: None if line.moment is None else formats.day(line.moment),
         words.time: lambda line: None if line.moment is None else formats.clock(line.moment),
         words.number: lambda line: line.id,
         words.product: lambda line: line.name,
-        words.quantity: lambda line: formats.number(line.amount.quantity),
-        words.revenue_column: lambda line: formats.money(line.amount.revenue),
+        words.quantity: lambda line: line.amount.quantity,
+        words.revenue_column: lambda line: float(line.amount.revenue),
         words.channel: lambda line: line.detail,
         words.customer: lambda line: line.customer,
         words.source: lambda line: words.sources.get(line.source or "", line.source),
     }
     st.subheader(words.latest)
-    _table("latest", lines, cells, words.latest)
+    figures: Shown = {
+        words.quantity: _number(formats),
+        words.revenue_column: lambda value: formats.money(Decimal(repr(value))),
+    }
+    _table("latest", lines, cells, figures, words.latest)
 
 
 def _latest_rows(lines: Sequence[Line], shop: Shop, formats: Formats) -> None:
@@ -153,12 +162,12 @@ def _latest_rows(lines: Sequence[Line], shop: Shop, formats: Formats) -> None:
     if not lines:
         st.info(words.nothing_yet.format(shop.name))
         return
-    cells: dict[str, Callable[[Line], str | None]] = {
+    cells: Cells = {
         words.date: lambda line: None if line.moment is None else formats.moment(line.moment),
         "Id": lambda line: line.id,
         words.details: lambda line: line.detail,
     }
-    _table("latest_rows", lines, cells, words.latest_rows)
+    _table("latest_rows", lines, cells, {}, words.latest_rows)
 
 
 def _row(key: str) -> st.delta_generator.DeltaGenerator:
@@ -174,6 +183,7 @@ def _metric(label: str, value: str, below: str = "", colour: str = "gray") -> No
         delta_color=colour,  # type: ignore[arg-type]
         delta_arrow="off",
         border=True,
+        height="stretch",
     )
 
 
@@ -186,29 +196,52 @@ def _compared(label: str, value: str, formats: Formats, now: int | Decimal, befo
         delta=change,
         delta_description=formats.words.on_the_day_before if change else None,
         border=True,
+        height="stretch",
     )
 
 
 def _bars(key: str, lines: Sequence[Line], figure: charts.Figure, title: str, formats: Formats) -> None:
     st.subheader(title)
     told = [f"{line.name} {_figure(line.amount, figure, formats)}" for line in lines]
-    st.altair_chart(charts.bars(lines, figure, title, formats), key=key, alt=f"{title}: {', '.join(told)}")
+    st.altair_chart(
+        charts.bars(lines, figure, title, formats, _ink()), key=key, alt=f"{title}: {', '.join(told)}"
+    )
 
 
 def _figure(amount: Amount, figure: charts.Figure, formats: Formats) -> str:
     return formats.money(amount.revenue) if figure == "revenue" else formats.number(amount.quantity)
 
 
-def _table(key: str, lines: Sequence[Line], cells: dict[str, Callable[[Line], str | None]], alt: str) -> None:
-    """A table as HTML has it, of the columns that hold anything."""
-    columns = {name: [cell(line) for line in lines] for name, cell in cells.items()}
-    held = {
-        name: ["" if one is None else one for one in found] for name, found in columns.items() if any(found)
-    }
+def _table(key: str, lines: Sequence[Line], cells: Cells, figures: Shown, alt: str) -> None:
+    """A table as HTML has it, of the columns that hold anything, figures flush right."""
+    columns: dict[str, list[object]] = {}
+    for name, cell in cells.items():
+        found = [cell(line) for line in lines]
+        if name in figures:
+            columns[name] = list(found)
+        elif any(found):
+            columns[name] = [plain(str(one or "")) for one in found]
+    # An id of its own would make Streamlit draw the table anew each time.
+    styled = pd.DataFrame(columns).style.set_uuid(key).format(figures)  # type: ignore[arg-type]
     with st.container(key=f"table_{key}"):
-        st.table(pd.DataFrame(held), border="horizontal", hide_index=True, alt=alt)
+        st.table(styled, border="horizontal", hide_index=True, alt=alt)
+
+
+def _number(formats: Formats) -> Callable[[float], str]:
+    return lambda value: formats.number(int(value))
+
+
+def _ink() -> str:
+    """The colour of text."""
+    return "#FAFAFA" if st.context.theme.type == "dark" else "#31333F"
+
+
+def plain(text: str) -> str:
+    """Text of an event as it is: Streamlit would take it for Markdown, and fetch an image that it names."""
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def _told(error: CavesError) -> str:
-    """An error's text: what is wrong, and what to do. `$` would begin a formula."""
-    return f"{error.problem} {error.remedy}".strip().replace("$", r"\$")
+    """An error's text: what is wrong, and what to do."""
+    # Its remedy is ours, with commands between backticks; the problem quotes others.
+    return f"{plain(error.problem)} {error.remedy}".strip()

@@ -33,6 +33,9 @@ def serve(host: str, port: int, shop: str | None) -> None:
     Args:
         shop: the one shop to be shown; None for each of them.
     """
+    # What the page imports takes seconds, for which the first browser would have to wait.
+    import caves_dagster.dashboard.page  # noqa: F401
+
     options = _OPTIONS | {"server.address": host, "server.port": port}
     # Streamlit would write its own lines about where it listens.
     logging.getLogger("streamlit").setLevel(logging.WARNING)
