@@ -90,7 +90,7 @@ def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats, in
             axis=alt.Axis(labelLimit=200, labelFontSize=13, ticks=False),
         ),
         # Room for the labels behind the bars.
-        x=alt.X("value:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.45])),
+        x=alt.X("value:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.6])),
         tooltip=[alt.Tooltip("name:N", title=title), alt.Tooltip("label:N", title=title)],
     )
     bar = base.mark_bar(color=_WINE if is_money else _SLATE, height={"band": 0.65})

@@ -50,7 +50,7 @@ def page(only: str) -> None:
     declared = _shops(only)
     heading = st.container(key="heading")
     shop, language, days = _choices(declared)
-    heading.title(shop.title)
+    heading.title(shop.title, anchor=False)
     interval = _snapshots().settings.dashboard.refresh_seconds
     st.fragment(_live, run_every=interval)(shop, days, Formats(language, shop.dashboard.currency))
 

@@ -61,7 +61,7 @@ def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -
     """Validation, dead letters, what waits, and the last event."""
     words, figures = formats.words, snapshot.figures
     assert figures is not None
-    st.subheader(words.trust)
+    st.subheader(words.trust, anchor=False)
     with _row("trust"):
         if validation is None:
             _metric(words.validation, words.not_validated, words.to_validate)
@@ -101,7 +101,7 @@ def panels(shop: Shop, figures: Figures, formats: Formats) -> None:
 
 def _sold(figures: Figures, formats: Formats) -> None:
     words = formats.words
-    st.subheader(f"{words.revenue_per_day} ({formats.currency})")
+    st.subheader(f"{words.revenue_per_day} ({formats.currency})", anchor=False)
     told = f"{formats.money(figures.total.revenue)}, {formats.number(figures.total.items)} {words.sales}"
     chart = charts.revenue_per_day(figures.lines("day"), formats)
     st.altair_chart(chart, key="per_day", alt=f"{words.revenue_per_day}: {told}")
@@ -121,7 +121,7 @@ def _stock(figures: Figures, formats: Formats) -> None:
         if figures.lines("stock"):
             _bars("stock", figures.lines("stock"), "quantity", words.stock_by_category, formats)
     with right:
-        st.subheader(words.low_stock)
+        st.subheader(words.low_stock, anchor=False)
         count = figures.amount("low").items
         if not count:
             st.caption(words.no_low_stock)
@@ -148,7 +148,7 @@ def _latest(lines: Sequence[Line], formats: Formats) -> None:
         words.customer: lambda line: line.customer,
         words.source: lambda line: words.sources.get(line.source or "", line.source),
     }
-    st.subheader(words.latest)
+    st.subheader(words.latest, anchor=False)
     figures: Shown = {
         words.quantity: _number(formats),
         words.revenue_column: lambda value: formats.money(Decimal(repr(value))),
@@ -158,7 +158,7 @@ def _latest(lines: Sequence[Line], formats: Formats) -> None:
 
 def _latest_rows(lines: Sequence[Line], shop: Shop, formats: Formats) -> None:
     words = formats.words
-    st.subheader(words.latest_rows)
+    st.subheader(words.latest_rows, anchor=False)
     if not lines:
         st.info(words.nothing_yet.format(shop.name))
         return
@@ -201,7 +201,7 @@ def _compared(label: str, value: str, formats: Formats, now: int | Decimal, befo
 
 
 def _bars(key: str, lines: Sequence[Line], figure: charts.Figure, title: str, formats: Formats) -> None:
-    st.subheader(title)
+    st.subheader(title, anchor=False)
     told = [f"{line.name} {_figure(line.amount, figure, formats)}" for line in lines]
     st.altair_chart(
         charts.bars(lines, figure, title, formats, _ink()), key=key, alt=f"{title}: {', '.join(told)}"
