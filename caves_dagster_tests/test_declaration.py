@@ -137,6 +137,18 @@ def spoil(shop: Shop, file: str, old: str, new: str) -> Shop:
     [
         ("production/orders.sql", "'PRODUCT_ID', ", "'PRODUCTS', ", "writes PRODUCTS, which"),
         (
+            "dashboard/stock.sql",
+            "AS TOTAL_STOCK",
+            "AS STOCK",
+            "dashboard: dropship/dashboard/stock.sql produces ",
+        ),
+        (
+            "dashboard/stock.sql",
+            "GROUP BY CATEGORY",
+            "GROUP BY CATEGORY;",
+            "is no SELECT without a semicolon",
+        ),
+        (
             "production/orders.sql",
             " 'INGESTED_AT',",
             "",

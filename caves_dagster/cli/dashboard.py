@@ -23,8 +23,8 @@ def dashboard(
 ) -> None:
     """Serve the page with the shops' figures and what they can be trusted by, until told to stop."""
     settings = load_settings()
-    if shop is not None:
-        find_shop(settings, shop)
+    # What is wrong with a declaration is said here, not on the page.
+    find_shop(settings, shop)
     address = host or settings.dashboard.host
     number = port or settings.dashboard.port
     if find_spec("streamlit") is None:

@@ -28,7 +28,7 @@ def problems(snapshot: Snapshot, formats: Formats) -> None:
     """What is away, what to do about it, and how old the figures are that are shown all the same."""
     words = formats.words
     if snapshot.warehouse_error is not None:
-        said = [words.warehouse_away, _told(snapshot.warehouse_error), words.tries_again]
+        said = [words.no_figures, _told(snapshot.warehouse_error), words.tries_again]
         if snapshot.figures is not None:
             said.append(words.figures_of.format(formats.moment(snapshot.figures.at)))
         st.error("  \n".join(said))

@@ -69,7 +69,7 @@ class Words:
     details: str
     nothing_yet: str
     nothing_chosen: str
-    warehouse_away: str
+    no_figures: str
     figures_of: str
     broker_away: str
     tries_again: str
@@ -140,7 +140,7 @@ ENGLISH = Words(
     nothing_yet="Nothing has been sold yet, or nothing has reached production. `caves status` says what "
     "waits where; `caves produce --shop {}` sends orders to try it out.",
     nothing_chosen="Nothing was sold in this period.",
-    warehouse_away="There is no answer from the warehouse.",
+    no_figures="The warehouse gives no figures.",
     figures_of="What is shown is of {}.",
     broker_away="What waits in Kafka is unknown.",
     tries_again="This page tries again by itself.",
@@ -211,7 +211,7 @@ FRENCH = Words(
     nothing_yet="Rien n'est encore vendu, ou rien n'est arrivé en production. `caves status` dit ce qui "
     "attend, et où ; `caves produce --shop {}` envoie des commandes d'essai.",
     nothing_chosen="Rien n'a été vendu pendant cette période.",
-    warehouse_away="L'entrepôt de données ne répond pas.",
+    no_figures="L'entrepôt de données ne donne pas de chiffres.",
     figures_of="Les chiffres montrés sont ceux de {}.",
     broker_away="Ce qui attend dans Kafka est inconnu.",
     tries_again="Cette page réessaie d'elle-même.",

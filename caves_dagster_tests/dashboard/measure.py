@@ -46,6 +46,9 @@ def main() -> None:
 
 def _refreshes(settings: Settings) -> None:
     """What a refresh waits for: Kafka, positions and figures."""
+    # Each is due.
+    dashboard = settings.dashboard.model_copy(update={"idle_seconds": 1.0})
+    settings = settings.model_copy(update={"dashboard": dashboard})
     for name in ("all", "30d"):
         clock = iter(range(0, 10**6, 60))
         snapshots = Snapshots(settings, lambda clock=clock: float(next(clock)))  # type: ignore[misc]

@@ -179,13 +179,13 @@ def test_a_warehouse_that_is_away_is_told_and_its_return_seen(running: Running) 
         look.figure("Orders in the period")
         warehouse.stop()
         try:
-            look.wait("There is no answer from the warehouse.")
+            look.wait("The warehouse gives no figures.")
             look.wait("caves local start")
             assert look.number("Orders in the period") >= 50, "the last figures stay"
             assert "Traceback" not in look.page.content()
         finally:
             warehouse.start()
-        gone = look.page.get_by_text("There is no answer from the warehouse.")
+        gone = look.page.get_by_text("The warehouse gives no figures.")
         until(lambda: gone.count() == 0, "the page to recover", SECONDS)
         assert look.errors == []
 

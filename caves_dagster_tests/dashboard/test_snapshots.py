@@ -10,7 +10,7 @@ import pytest
 
 from caves_dagster.dashboard.period import Period
 from caves_dagster.dashboard.snapshots import SETTLING_SECONDS, Snapshots, due
-from caves_dagster.errors import KafkaUnreachable, WarehouseUnreachable
+from caves_dagster.errors import KafkaUnreachable, WarehouseNotSetUp, WarehouseUnreachable
 from caves_dagster.settings import DashboardSettings
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster_tests.conftest import Caves
@@ -79,9 +79,8 @@ def test_it_is_asked_at_the_interval_while_events_come_and_seldom_once_they_do_n
     assert [counted.look(2), counted.look(3)] == [0, 2]
     looks = sum(counted.look(5) for _ in range(20))
     assert looks >= 2 * 18, "for a while after the last event"
-    for _ in range(10):
-        counted.look(5)
-    assert sum(counted.look(5) for _ in range(120)) == 2, "once in 600 s"
+    counted.look(60)
+    assert sum(counted.look(60) for _ in range(10)) == 2, "once in 600 s"
     counted.caves.publish(counted.caves.events(1))
     assert counted.look(5) == 2, "an event came"
     assert counted.look(5) == 2, "and waits to be read"
@@ -130,6 +129,16 @@ def test_an_unreachable_warehouse_leaves_the_last_figures_and_says_so(
     counted.clock.now += 5
     found = counted.snapshots.get(counted.caves.shop, Period())
     assert found.warehouse_error is None, "it recovers by itself"
+
+
+def test_a_warehouse_that_is_not_set_up_says_what_to_run(counted: Counted) -> None:
+    counted.caves.warehouse.execute("DROP TABLE RAW_DATA.KAFKA_OFFSETS")
+
+    found = counted.snapshots.get(counted.caves.shop, Period())
+
+    assert isinstance(found.warehouse_error, WarehouseNotSetUp)
+    assert "caves setup" in found.warehouse_error.remedy
+    assert found.figures is None
 
 
 def test_an_unreachable_broker_leaves_the_figures_and_the_lag_unknown(
