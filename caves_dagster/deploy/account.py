@@ -70,9 +70,10 @@ def account_sql(shops: Iterable[Shop], names: AccountNames, *, reader: bool = Fa
 
 
 def _read_by_dashboards(shop: Shop) -> list[str]:
-    """Production, the batch half without people's addresses, and how batches and dead letters stand."""
+    """Production, the batch half without people's addresses, and how positions, batches, letters stand."""
     of_people = {one.name for one in declared_in_detail(shop) if any(c.name == "EMAIL" for c in one.columns)}
     loaded = [one.table for one in shop.batch.tables] if shop.batch else []
     names = [table.full_name for table in (*shop.production, *loaded)]
-    ingestion = [f"{shop.raw.schema}.{name}" for name in ("INGEST_BATCHES", "DEAD_LETTER_EVENTS")]
+    own = ("KAFKA_OFFSETS", "INGEST_BATCHES", "DEAD_LETTER_EVENTS")
+    ingestion = [f"{shop.raw.schema}.{name}" for name in own]
     return [name for name in dict.fromkeys((*names, *ingestion)) if name not in of_people]
