@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up kafka kafka-stop test test-slow test-kafka test-snowflake test-faults faults backlog bench-batch bench-consumer check lock clean
+# A worker waits for its servers half of the time: one more than there are cores.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadgroup
+
+.PHONY: help install demo up kafka kafka-stop test test-whole test-slow test-kafka test-snowflake test-faults faults backlog bench-batch bench-consumer check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +35,10 @@ kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
 	@$(BIN)/caves kafka stop
 
 test: $(INSTALLED)  ## The tests that need no Java, on an embedded platform of their own
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-whole: $(INSTALLED)  ## The tests that use commands, servers and runs as processes of their own
+	$(BIN)/python -m pytest $(PARALLEL) -m 'whole and not slow and not real_kafka'
 
 test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed payloads
 	$(BIN)/python -m pytest -m 'slow and not real_kafka'

@@ -18,6 +18,7 @@ import dagster as dg
 
 from caves_dagster.demo_history import Sold, history_problems, load_history, sales_by_source
 from caves_dagster.demo_shop import Seen, ShopResult, ShopWatch
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.errors import PlatformError
 from caves_dagster.local.dagster_services import dagster_home, dagster_services
 from caves_dagster.local.platform import running_platform
@@ -25,7 +26,6 @@ from caves_dagster.settings import DeadLetterBudget, Settings, embedded_environm
 from caves_dagster.shop import Shop
 from caves_dagster.shops import shops, topics
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 _POLL_SECONDS = 0.5
 _DAEMON_SECONDS = 60.0

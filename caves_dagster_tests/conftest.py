@@ -17,6 +17,7 @@ import dagster as dg
 import hypothesis
 import pytest
 
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import running_kafka
@@ -25,7 +26,6 @@ from caves_dagster.settings import DeadLetterBudget, Settings, SnowflakeSettings
 from caves_dagster.shop import Message, Shop
 from caves_dagster.shops import BUILT_IN, find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.brokers import (
     CACHE,
     EMBEDDED,
@@ -54,6 +54,41 @@ hypothesis.settings.register_profile(
     "caves", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("caves")
+
+
+# The modules that use the product as a whole: its commands, servers and runs as processes of their own. They
+# take nearly half of the time of all, and are run by `make test-whole`.
+_WHOLE = {
+    f"caves_dagster_tests/{name}.py"
+    for name in (
+        "alerts/test_alerts",
+        "batch/test_dying",
+        "checks/test_validate",
+        "consumer/test_consumer",
+        "consumer/test_dagster",
+        "consumer/test_metrics",
+        "consumer/test_outages",
+        "deploy/test_upgrade",
+        "ingest/test_crashes",
+        "ingest/test_fuzz",
+        "local/test_whole_platform",
+        "local/warehouse/test_durability",
+        "local/warehouse/test_server",
+        "monitoring/test_grafana",
+        "snowflake/test_target",
+        "test_cli",
+        "test_cli_dead_letters",
+        "test_end_to_end",
+        "test_new_shop",
+        "test_rebuild_beside_others",
+    )
+}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks the tests of those modules."""
+    if item.nodeid.partition("::")[0] in _WHOLE:
+        item.add_marker("whole")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

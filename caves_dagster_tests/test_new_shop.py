@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from caves_dagster.cli import app
 from caves_dagster.declared_sql import check_sql
 from caves_dagster.definitions import build_definitions
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.errors import CavesError, DeclarationError, SourceRefused
 from caves_dagster.ingest.decode import decode
 from caves_dagster.ingest.reader import KafkaMessage
@@ -30,7 +31,7 @@ from caves_dagster.settings import PROJECT_ROOT, Settings
 from caves_dagster.shop import InvalidEvent, Message, Shop
 from caves_dagster.shops import shop_in, shops
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import render, set_up
+from caves_dagster.warehouse.scripts import render
 from caves_dagster_tests.conftest import Caves
 
 NOW = datetime(2026, 6, 30, 18, 30, tzinfo=UTC)

@@ -22,13 +22,13 @@ from caves_dagster.alerts.messages import Message
 from caves_dagster.checks.catalogue import shop_checks
 from caves_dagster.checks.check import run_check
 from caves_dagster.definitions import build_definitions
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.errors import CavesError
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.local import ports
 from caves_dagster.settings import PROJECT_ROOT, AlertSettings, Settings
 from caves_dagster.status import shop_status
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.alerts import servers
 from caves_dagster_tests.alerts.servers import running_hook, running_mailbox
 from caves_dagster_tests.conftest import Caves

@@ -39,8 +39,8 @@ _COLOURS = {State.RUNNING: "green", State.STOPPED: "dim", State.STARTING: "yello
 def start(home: Home = None) -> None:
     """Start the broker and the warehouse server, or whichever of them is not running."""
     # Here, because the connector takes half a second that `status` and `stop` need not wait.
+    from caves_dagster.deploy.carry_out import set_up
     from caves_dagster.warehouse.connection import Warehouse
-    from caves_dagster.warehouse.scripts import set_up
 
     platform = _platform(home)
     console = Console(soft_wrap=True, highlight=False)

@@ -15,8 +15,8 @@ def setup(shop: Annotated[str | None, typer.Option(help="Only this shop.")] = No
     """Deploy without asking: `caves snowflake deploy --yes`, without its table."""
     # The connector takes most of a second to import: not for the sake of another command.
     from caves_dagster.declared_sql import check_sql
+    from caves_dagster.deploy.carry_out import set_up
     from caves_dagster.warehouse.connection import Warehouse
-    from caves_dagster.warehouse.scripts import set_up
 
     settings = load_settings()
     chosen = [find_shop(settings, shop)] if shop else shops(settings)

@@ -30,8 +30,8 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
 ) -> None:
     """Start the platform, live producers and the Dagster UI; Ctrl-C stops everything it started."""
+    from caves_dagster.deploy.carry_out import set_up
     from caves_dagster.warehouse.connection import Warehouse
-    from caves_dagster.warehouse.scripts import set_up
 
     console = Console(soft_wrap=True, highlight=False)
     if not ports.is_free(HOST, port):

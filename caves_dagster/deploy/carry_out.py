@@ -88,6 +88,15 @@ def carry_out(warehouse: Warehouse, shop: Shop, state: State) -> int:
     return done
 
 
+def set_up(warehouse: Warehouse, shop: Shop) -> int:
+    """Deploy a shop's schemas, tables, streams and views without asking; returns the statements run.
+
+    Raises:
+        DeploymentRefused: something that is there differs from the SQL in a way only a person can decide.
+    """
+    return carry_out(warehouse, shop, read_state(warehouse, shop))
+
+
 def _last(warehouse: Warehouse, shop: Shop) -> Deployment | None:
     (statement,) = statements(render(SQL_ROOT, "deploy/read_deployments.sql", raw=shop.raw))
     for row in warehouse.query(statement):

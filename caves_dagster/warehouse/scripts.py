@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from caves_dagster.errors import DeclarationError
 from caves_dagster.shop import SQL_ROOT, Shop, Table
-from caves_dagster.warehouse.connection import Warehouse
 
 
 @cache
@@ -68,15 +67,3 @@ def setup_sql(shop: Shop) -> list[str]:
     scripts += [render(shop.sql, f"{shop.name}/setup/{path.name}") for path in own]
     scripts += [render(shop.sql, f"{shop.name}/analytics/{view.name.lower()}.sql") for view in shop.views]
     return [statement for script in scripts for statement in statements(script)]
-
-
-def set_up(warehouse: Warehouse, shop: Shop) -> int:
-    """Deploy a shop's schemas, tables, streams and views without asking; returns the statements run.
-
-    Raises:
-        DeploymentRefused: something that is there differs from the SQL in a way only a person can decide.
-    """
-    # Here, as it is built on this module.
-    from caves_dagster.deploy.carry_out import carry_out, read_state
-
-    return carry_out(warehouse, shop, read_state(warehouse, shop))

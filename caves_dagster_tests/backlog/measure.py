@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from confluent_kafka.admin import AdminClient
 
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.kafka.client import client_config
 from caves_dagster.local.apache_kafka.node import make_topics
 from caves_dagster.local.dagster_services import dagster_home
@@ -17,7 +18,6 @@ from caves_dagster.settings import Settings, embedded_environment, embedded_sett
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.backlog.drain import Drain, drain
 from caves_dagster_tests.backlog.publish import publish_backlog
 from caves_dagster_tests.ingest.accounting import addresses

@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 
 from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_assets, batch_io_manager
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.local.platform import Platform
 from caves_dagster.settings import Settings, embedded_settings
 from caves_dagster.shop import Batch, Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.batch.sources import CUSTOMER, PRODUCT, SALE, Rows, sqlite_source
 
 DAY = "2026-06-30"

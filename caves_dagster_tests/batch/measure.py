@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from caves_dagster.batch.seed_files import write_seed
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.local.platform import running_platform
 from caves_dagster.settings import embedded_environment, embedded_settings
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 SALES, DAYS = 1_000_000, 365
 MEGABYTE = 10**6

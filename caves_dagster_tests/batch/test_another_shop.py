@@ -13,9 +13,9 @@ import pytest
 
 from caves_dagster.assets.batch import BATCH_IO_MANAGER, batch_assets, batch_io_manager
 from caves_dagster.assets.seed import seed_asset
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.shop import Batch, BatchTable, Seed, SeedOptions, Shop, Table
 from caves_dagster.shops.caves import CAVES
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.batch.conftest import Batches
 
 pytestmark = pytest.mark.filterwarnings("default")

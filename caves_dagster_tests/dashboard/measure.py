@@ -14,11 +14,11 @@ from rich.console import Console
 
 from caves_dagster.dashboard.period import period, today
 from caves_dagster.dashboard.snapshots import Snapshots
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.local.platform import running_platform
 from caves_dagster.settings import Settings, embedded_settings
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.dashboard.rows import insert_orders
 from caves_dagster_tests.dashboard.site import browser, looking, serving
 

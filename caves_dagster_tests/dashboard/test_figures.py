@@ -12,11 +12,12 @@ from sqlglot import exp
 
 from caves_dagster.dashboard.figures import Amount, read_figures
 from caves_dagster.dashboard.period import Period, period
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.new_shop.proposal import propose
 from caves_dagster.new_shop.writing import write_shop
 from caves_dagster.shop import Shop
 from caves_dagster.shops import BUILT_IN, shop_in
-from caves_dagster.warehouse.scripts import render, set_up, statements
+from caves_dagster.warehouse.scripts import render, statements
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.dashboard.rows import insert_dead_letter, insert_orders, insert_sales
 

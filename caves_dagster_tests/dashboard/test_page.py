@@ -16,13 +16,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.platform import WAREHOUSE, Platform, running_platform
 from caves_dagster.settings import Settings, embedded_settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop, shops
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.dashboard.rows import insert_sales
 from caves_dagster_tests.dashboard.site import SECONDS, Look, Site, browser, command, looking, serving

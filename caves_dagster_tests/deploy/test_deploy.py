@@ -6,12 +6,11 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from caves_dagster.deploy.carry_out import State, carry_out, read_state, this_version
+from caves_dagster.deploy.carry_out import State, carry_out, read_state, set_up, this_version
 from caves_dagster.deploy.declared import declared
 from caves_dagster.deploy.step import Action
 from caves_dagster.errors import DeploymentRefused
 from caves_dagster.rebuild import drain
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest, require_sound
 

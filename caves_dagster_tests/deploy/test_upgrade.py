@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from caves_dagster.deploy.carry_out import carry_out, read_state
+from caves_dagster.deploy.carry_out import carry_out, read_state, set_up
 from caves_dagster.rebuild import drain
 from caves_dagster.warehouse.connection import Row
-from caves_dagster.warehouse.scripts import set_up, statements
+from caves_dagster.warehouse.scripts import statements
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest, require_sound
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.jobs import pipeline_name
 from caves_dagster.local.apache_kafka.node import ApacheKafka
 from caves_dagster.local.dagster_services import dagster_home, start_code_server, start_daemon
@@ -28,7 +29,6 @@ from caves_dagster.settings import PROJECT_ROOT, Settings, embedded_environment,
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop
 from caves_dagster.warehouse.connection import Warehouse
-from caves_dagster.warehouse.scripts import set_up
 
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05

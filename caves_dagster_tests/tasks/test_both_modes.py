@@ -14,13 +14,13 @@ import dagster as dg
 import pytest
 
 from caves_dagster.definitions import build_definitions
+from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.tasks.control import execute, resume, suspend
 from caves_dagster.tasks.deploy import deploy
 from caves_dagster.tasks.deployed import task_mode
 from caves_dagster.tasks.history import history
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.ddl import described
-from caves_dagster.warehouse.scripts import set_up
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import ingest, landed_ids, require_sound

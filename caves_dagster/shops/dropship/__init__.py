@@ -13,6 +13,7 @@ from caves_dagster.shops.dropship.seed import OPTIONS, rows
 
 _FILES = PROJECT_ROOT / "data" / "seed"
 _RAW = Table("DROPSHIP_RAW", "ORDERS_EVENTS")
+_STREAM = Table("DROPSHIP_RAW", "ORDERS_STREAM")
 _ORDERS = Table("DROPSHIP", "ORDERS")
 _CUSTOMERS = Table("DROPSHIP", "CUSTOMERS")
 _INVENTORY = Table("DROPSHIP", "INVENTORY")
@@ -38,15 +39,7 @@ DROPSHIP = Shop(
     raw=_RAW,
     contract=CONTRACT,
     keyed_by="ORDER_ID",
-    transformations=(
-        Transformation(
-            Table("DROPSHIP_RAW", "ORDERS_STREAM"),
-            _RAW,
-            writes=(_ORDERS,),
-            layer="production",
-            task="INGEST_ORDERS_TASK",
-        ),
-    ),
+    transformations=(Transformation(_STREAM, _RAW, (_ORDERS,), "production", task="INGEST_ORDERS_TASK"),),
     owner="team:dropship",
     generate=generate,
     facts=(_ORDERS,),
