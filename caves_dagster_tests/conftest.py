@@ -75,12 +75,18 @@ _WHOLE = {
         "local/warehouse/test_durability",
         "local/warehouse/test_server",
         "monitoring/test_grafana",
+        "shops/test_dropship",
         "snowflake/test_target",
+        "tasks/test_mode",
         "test_cli",
         "test_cli_dead_letters",
         "test_end_to_end",
+        "test_freshness",
         "test_new_shop",
+        "test_rebuild",
         "test_rebuild_beside_others",
+        "test_replay_job",
+        "test_secrets",
     )
 }
 
