@@ -19,7 +19,8 @@ from caves_dagster.rebuild_job import rebuild_job
 from caves_dagster.replay_job import replay_job
 from caves_dagster.resources import resources
 from caves_dagster.schedules import batch_schedule, seed_schedule
-from caves_dagster.sensors import Clients, sensors
+from caves_dagster.sensor_clients import Clients
+from caves_dagster.sensors import sensors
 from caves_dagster.settings import Settings, load_settings
 from caves_dagster.shop import SQL_ROOT, Shop
 from caves_dagster.shops import shops

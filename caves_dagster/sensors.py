@@ -20,9 +20,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from threading import RLock
 from typing import Any
 
 import dagster as dg
@@ -36,14 +34,13 @@ from caves_dagster.freshness import renew
 from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name, rebuild_name
-from caves_dagster.kafka.client import KafkaClient, TopicState
+from caves_dagster.kafka.client import TopicState
 from caves_dagster.resources import LANDING_ONLY_TAG
 from caves_dagster.runs import look_at_runs
+from caves_dagster.sensor_clients import Clients
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
-from caves_dagster.tasks.deployed import task_mode
 from caves_dagster.tasks.observe import MODE_TAG, Look, look_on, tell
-from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster.warehouse.streams import waiting
 
 OBSERVE_SECONDS = 60.0
@@ -51,58 +48,6 @@ ASK_SECONDS = 60.0
 _BETWEEN_TICKS = 1.0
 _LOOK_AGAIN_SECONDS = 0.5
 _Renewed = Callable[[dict[str, Any], float], list[dg.AssetMaterialization]]
-_LAUNCH_SECONDS = 10.0
-_TURN_SECONDS = 20.0
-
-
-@dataclass
-class Clients:
-    """The broker and the warehouse as the sensors use them: kept from tick to tick, one tick at a time."""
-
-    kafka: KafkaClient
-    warehouse: Warehouse
-    lock: RLock = field(default_factory=RLock)
-    _launching: dict[str, tuple[str, float]] = field(default_factory=dict)
-    _modes: dict[str, str] = field(default_factory=dict)
-    _turns: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, settings: Settings) -> Clients:
-        """Clients that connect when first used."""
-        return cls(KafkaClient(settings.kafka), Warehouse(settings.snowflake))
-
-    def may_launch(self, shop: Shop, sensor: str) -> bool:
-        """Whether this sensor may ask for a run; not so when the shop's other one did a moment ago.
-
-        Until Dagster has created that run, the gate does not see it.
-        """
-        with self.lock:
-            if (
-                sensor == "kafka"
-                and time.monotonic() - self._turns.get(shop.name, -_TURN_SECONDS) < _TURN_SECONDS
-            ):
-                return False
-            before, when = self._launching.get(shop.name, ("", 0.0))
-            if before not in ("", sensor) and time.monotonic() - when < _LAUNCH_SECONDS:
-                return False
-            self._launching[shop.name] = (sensor, time.monotonic())
-            self._turns.pop(shop.name, None)
-            return True
-
-    def claim_turn(self, shop: Shop) -> None:
-        """Let the stream sensor have the next run: landing follows landing without a break under load."""
-        with self.lock:
-            self._turns[shop.name] = time.monotonic()
-
-    def ask_mode(self, shop: Shop) -> str:
-        """`task_mode`, asked now and remembered as `known_mode`."""
-        with self.lock:
-            self._modes[shop.name] = task_mode(self.warehouse, shop)
-            return self._modes[shop.name]
-
-    def known_mode(self, shop: Shop) -> str:
-        """What `ask_mode` of either sensor said last."""
-        return self._modes.get(shop.name, "")
 
 
 def sensors(
@@ -224,7 +169,7 @@ def kafka_tick(
     Args:
         renewed: gives what keeps the tables fresh where nothing came (`freshness.renew`).
     """
-    with clients.lock:
+    with clients.in_use():
         state = clients.kafka.inspect(shop.topic)
         seen = _read_cursor(cursor)
         ends = {str(partition): offset for partition, offset in state.ends.items()}
@@ -315,7 +260,7 @@ def stream_tick(
     due = now - (seen.get("asked_at") or 0.0) >= ASK_SECONDS or not (mode or seen.get("after") == latest_run)
     if not due and not mode:
         return dg.SensorResult(skip_reason="No stream held rows when last asked, and no run since.")
-    with clients.lock:
+    with clients.in_use():
         steps = waiting(clients.warehouse, shop.transformations) if due else []
         if due and clients.ask_mode(shop):
             seen |= {"after": latest_run, "asked_at": now, "mode": clients.known_mode(shop)}
@@ -340,7 +285,7 @@ def stream_tick(
 
 def tasks_settled(shop: Shop, clients: Clients) -> bool | None:
     """In task mode, whether all that landed is transformed; None in Dagster mode."""
-    with clients.lock:
+    with clients.in_use():
         if not clients.ask_mode(shop):
             return None
         return not waiting(clients.warehouse, shop.transformations)

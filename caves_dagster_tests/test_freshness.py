@@ -13,7 +13,7 @@ from caves_dagster.definitions import build_definitions
 from caves_dagster.freshness import last_materialised, renew, renewal_seconds, renewals, watched
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.local import ports
-from caves_dagster.sensors import Clients
+from caves_dagster.sensor_clients import Clients
 from caves_dagster.settings import FreshnessSettings
 from caves_dagster.shops.caves import CAVES
 from caves_dagster_tests.conftest import Caves

@@ -10,7 +10,8 @@ import pytest
 
 from caves_dagster.definitions import build_definitions
 from caves_dagster.resources import HEARTBEAT_TAG
-from caves_dagster.sensors import Clients, stream_tick
+from caves_dagster.sensor_clients import Clients
+from caves_dagster.sensors import stream_tick
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import accounted_for, dead_letters, ingest, landed_ids

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,18 +21,20 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from caves_dagster import sensor_clients
 from caves_dagster.assets.transformation import transform
 from caves_dagster.decision import FIRST_BACK_OFF, FIRST_BACK_OFF_BLAMELESS, HEARTBEAT_MAX_AGE, START_GRACE
 from caves_dagster.definitions import build_definitions
-from caves_dagster.errors import TopicNotFound
+from caves_dagster.errors import TopicNotFound, WarehouseUnreachable
 from caves_dagster.jobs import rebuild_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
 from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.run_process import is_gone, this_process
-from caves_dagster.sensors import OBSERVE_SECONDS, Clients
-from caves_dagster.settings import Settings, SnowflakeSettings
+from caves_dagster.sensor_clients import Clients
+from caves_dagster.sensors import OBSERVE_SECONDS
+from caves_dagster.settings import Settings, SnowflakeSettings, load_settings
 from caves_dagster.warehouse.connection import Row, Warehouse
 from caves_dagster_tests.brokers import EmbeddedBroker
 from caves_dagster_tests.conftest import Caves, caves_on
@@ -489,7 +492,7 @@ def test_one_run_is_launched_where_both_sensors_have_work(
     data = sensors.stream()
     assert launched(data) == 0
     assert data.skip_message == "The shop's other sensor has just launched a run."
-    monkeypatch.setattr("caves_dagster.sensors._LAUNCH_SECONDS", 0.0)
+    monkeypatch.setattr("caves_dagster.sensor_clients._LAUNCH_SECONDS", 0.0)
     assert launched(sensors.stream()) == 1, "the run never came: the rows do not wait for ever"
 
 
@@ -618,3 +621,27 @@ def test_servers_that_come_back_are_used_again_without_a_restart_of_the_daemon(
             broker.make_topic(caves.shop.topic)  # the embedded broker forgets all topics
             caves.publish(caves.events(3))
             assert launched(sensors.kafka()) == 1
+
+
+def test_a_tick_that_waits_long_for_another_one_gives_up_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sensor_clients, "PATIENCE_SECONDS", 0.1)
+    clients = Clients.of(load_settings())
+    assert clients.warehouse.settings.network_timeout <= 20
+    taken, done = Event(), Event()
+
+    def other() -> None:
+        with clients.in_use():
+            taken.set()
+            done.wait(10)
+
+    thread = Thread(target=other)
+    thread.start()
+    taken.wait(10)
+    with pytest.raises(WarehouseUnreachable, match="Another sensor has waited"), clients.in_use():
+        pytest.fail("two at once")
+    done.set()
+    thread.join(10)
+    with clients.in_use():
+        pass

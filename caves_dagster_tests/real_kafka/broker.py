@@ -20,7 +20,8 @@ from confluent_kafka.cimpl import NewPartitions
 from caves_dagster.errors import TopicNotFound
 from caves_dagster.kafka.client import Watermarks, client_config
 from caves_dagster.local.apache_kafka.node import make_topics
-from caves_dagster.sensors import Clients, kafka_tick
+from caves_dagster.sensor_clients import Clients
+from caves_dagster.sensors import kafka_tick
 from caves_dagster.shop import Message
 from caves_dagster_tests.brokers import until
 from caves_dagster_tests.conftest import Caves

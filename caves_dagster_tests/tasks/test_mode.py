@@ -98,7 +98,7 @@ def test_while_landing_follows_landing_the_tasks_are_told_and_the_views_get_thei
     caves: Caves, sensors: Sensors, hourly: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The run that is launched first is not one of Dagster's here: nobody has to wait until it shows.
-    monkeypatch.setattr("caves_dagster.sensors._LAUNCH_SECONDS", 0.0)
+    monkeypatch.setattr("caves_dagster.sensor_clients._LAUNCH_SECONDS", 0.0)
     caves.publish(caves.events(5))
     assert launched(sensors.kafka()) == 1, "it knows the mode now"
     insert_raw(caves.warehouse, [Feed().order(1)])
