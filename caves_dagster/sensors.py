@@ -260,14 +260,14 @@ def stream_tick(
     due = now - (seen.get("asked_at") or 0.0) >= ASK_SECONDS or not (mode or seen.get("after") == latest_run)
     if not due and not mode:
         return dg.SensorResult(skip_reason="No stream held rows when last asked, and no run since.")
+    if not due:
+        return tell(shop, mode, seen, Look(), in_the_way, checks)
     with clients.in_use():
-        steps = waiting(clients.warehouse, shop.transformations) if due else []
-        if due and clients.ask_mode(shop):
+        steps = waiting(clients.warehouse, shop.transformations)
+        if clients.ask_mode(shop):
             seen |= {"after": latest_run, "asked_at": now, "mode": clients.known_mode(shop)}
             look = look_on(clients.warehouse, shop, [step.stream for step in steps], seen, now)
             return tell(shop, clients.known_mode(shop), seen, look, in_the_way, checks)
-    if not due:
-        return tell(shop, mode, seen, Look(), in_the_way, checks)
     if in_the_way:
         return dg.SensorResult(skip_reason=in_the_way, cursor=json.dumps({}))
     if not steps:
