@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from caves_dagster.assets.seed import seed_key
 from caves_dagster.event_log import delete_old_events, delete_run
+from caves_dagster.run_tags import SHOP_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Batch, Seed, Shop
 
@@ -37,7 +38,7 @@ def pipeline_job(shop: Shop, left_out: dg.AssetSelection) -> UnresolvedAssetJobD
         selection=dg.AssetSelection.assets(*keys) - left_out,
         description=f"{shop.title}: from the topic to analytics, with the checks.",
         executor_def=dg.in_process_executor,
-        run_tags={"caves/shop": shop.name},
+        run_tags={SHOP_TAG: shop.name},
     )
 
 
@@ -48,7 +49,7 @@ def seed_job(shop: Shop, seed: Seed) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(seed_key(seed)),
         description=f"{shop.title}: made-up history in files, the same for the same options.",
         executor_def=dg.in_process_executor,
-        run_tags={"caves/shop": shop.name},
+        run_tags={SHOP_TAG: shop.name},
     )
 
 
@@ -64,7 +65,7 @@ def batch_job(shop: Shop, batch: Batch, left_out: dg.AssetSelection) -> Unresolv
         selection=dg.AssetSelection.assets(*keys) - left_out,
         description=f"{shop.title}: the batch source into the batch tables.",
         executor_def=dg.in_process_executor,
-        run_tags={"caves/shop": shop.name},
+        run_tags={SHOP_TAG: shop.name},
     )
 
 

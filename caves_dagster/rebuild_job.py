@@ -11,6 +11,7 @@ from caves_dagster.checks.catalogue import integrity_checks
 from caves_dagster.checks.check import run_check
 from caves_dagster.jobs import rebuild_name
 from caves_dagster.rebuild import RebuildReport, confirmation, rebuild, require_confirmation
+from caves_dagster.run_tags import SHOP_TAG
 from caves_dagster.shop import Shop
 
 
@@ -43,7 +44,7 @@ def rebuild_job(shop: Shop) -> dg.JobDefinition:
         name=rebuild_name(shop),
         description=f"{shop.title}: STAGING and PRODUCTION anew from RAW, in one transaction.",
         executor_def=dg.in_process_executor,
-        tags={"caves/shop": shop.name},
+        tags={SHOP_TAG: shop.name},
         config={"ops": {rebuild_from_raw.name: {"config": {"confirmation": ""}}}},
     )
     def rebuild_production() -> None:

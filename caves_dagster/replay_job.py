@@ -8,6 +8,7 @@ from pydantic import Field
 from caves_dagster.assets.description import markdown_table
 from caves_dagster.ingest.dead_letters import Chosen, moment
 from caves_dagster.ingest.replay import Replay, ReplayReport
+from caves_dagster.run_tags import SHOP_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 
@@ -72,7 +73,7 @@ def replay_job(settings: Settings, shop: Shop) -> dg.JobDefinition:
         name=f"{shop.name}_replay_dead_letters",
         description=f"{shop.title}: dead letters tried again under today's contract.",
         executor_def=dg.in_process_executor,
-        tags={"caves/shop": shop.name},
+        tags={SHOP_TAG: shop.name},
     )
     def replay_dead_letters() -> None:
         try_again()

@@ -13,26 +13,18 @@ import dagster as dg
 from caves_dagster.errors import CavesError
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.run_process import this_process
+from caves_dagster.run_tags import HEARTBEAT_TAG, PROCESS_TAG, SHOP_TAG
+from caves_dagster.runs import failure_of
 from caves_dagster.settings import Settings
 from caves_dagster.warehouse.abandoned import abort_abandoned, landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_TAG = "caves/heartbeat"
-PROCESS_TAG = "caves/process"
-"""Which process carries the run out (`run_process.py`)."""
-FAILURE_TAG = "caves/failure"
-"""On a failed run: why (`decision.Failure`)."""
-SHOP_TAG = "caves/shop"
 HEARTBEAT_SECONDS = 5.0
 KILLED_BEFORE_SECONDS = 2.0
 """Younger transactions are not those of a run that was killed: this one took longer to start."""
 _RUNS_LOOKED_AT = 10
-LANDED_TAG = "caves/landed"
-"""On a run whose landing step succeeded, whatever became of the rest."""
-LANDING_ONLY_TAG = "caves/landing_only"
-"""On a run that was launched for landing alone, while what is behind it fails."""
 
 
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
@@ -79,7 +71,9 @@ def end_transactions_of_killed_runs(
     others = instance.get_runs(dg.RunsFilter(job_name=run.job_name), limit=_RUNS_LOOKED_AT)
     before = [other for other in others if other.run_id != run.run_id]
     since = takewhile(lambda other: other.status is not dg.DagsterRunStatus.SUCCESS, before)
-    if shop is None or not any(other.tags.get(FAILURE_TAG) == "killed" for other in since):
+    failed = (other for other in since if other.status is dg.DagsterRunStatus.FAILURE)
+    # Not by its tag alone: whoever looks next writes that, which may be after this run's launch.
+    if shop is None or not any(failure_of(instance, other) == "killed" for other in failed):
         return 0
     try:
         return sum(

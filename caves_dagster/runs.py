@@ -12,8 +12,8 @@ from dagster_shared.error import SerializableErrorInfo
 
 from caves_dagster.decision import START_GRACE, Failure, Gate, RunFacts, gate
 from caves_dagster.errors import KafkaUnreachable, WarehouseUnreachable
-from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.run_process import is_gone
+from caves_dagster.run_tags import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 
 _RUNS_LOOKED_AT = 10
 _ASK_SECONDS = 5

@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 20
 less than the minute after which Dagster gives a tick up, and the daemon the code server."""
 _LAUNCH_SECONDS = 10.0
 _TURN_SECONDS = 20.0
+_AWAITED_SECONDS = 15.0
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Clients:
     _launching: dict[str, tuple[str, float]] = field(default_factory=dict)
     _modes: dict[str, str] = field(default_factory=dict)
     _turns: dict[str, float] = field(default_factory=dict)
+    _awaited: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Clients:
@@ -80,6 +82,16 @@ class Clients:
         """Let the stream sensor have the next run: landing follows landing without a break under load."""
         with self._noting:
             self._turns[shop.name] = time.monotonic()
+
+    def await_landing(self, shop: Shop) -> None:
+        """The Kafka sensor is on, and nobody else lands: it launches the pipeline for what comes."""
+        with self._noting:
+            self._awaited[shop.name] = time.monotonic()
+
+    def landing_awaited(self, shop: Shop) -> bool:
+        """Whether `await_landing` was said within its last ticks; not so when somebody has stopped it."""
+        with self._noting:
+            return time.monotonic() - self._awaited.get(shop.name, -_AWAITED_SECONDS) < _AWAITED_SECONDS
 
     def ask_mode(self, shop: Shop) -> str:
         """`task_mode`, asked now and remembered as `known_mode`."""

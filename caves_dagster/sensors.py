@@ -2,7 +2,7 @@
 
 The Kafka sensor launches the pipeline when the topic has something that the warehouse has not. The stream
 sensor launches the transformations when a stream holds rows although no run is under way: those of a run that
-failed half way, or rows landed by other means.
+failed half way, or rows landed by other means. Where Kafka has more, it leaves them to the pipeline's run.
 
 The daemon ticks sensors every five seconds at most. A tick of the Kafka sensor therefore looks on for most of
 that time instead of once, so that a run follows an event, or the run before it, within half a second.
@@ -35,7 +35,7 @@ from caves_dagster.ingest.land import Lander
 from caves_dagster.ingest.positions import make_plan
 from caves_dagster.jobs import pipeline_name, rebuild_name
 from caves_dagster.kafka.client import TopicState
-from caves_dagster.resources import LANDING_ONLY_TAG
+from caves_dagster.run_tags import LANDING_ONLY_TAG
 from caves_dagster.runs import look_at_runs
 from caves_dagster.sensor_clients import Clients
 from caves_dagster.settings import Settings
@@ -77,6 +77,8 @@ def sensors(
             renewed = partial(renew, context.instance, shop, settings.freshness, tasks_settled=settled)
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
             held = held_lease(context.instance, shop, "landing", time.time())
+            if not held:
+                clients.await_landing(shop)
             result = _one_of_two(_held(held, _result(verdict.landing_reason, tick)), shop, clients, "kafka")
             result = _with_checks(result, checks)
             cursor = result.cursor or cursor
@@ -273,6 +275,9 @@ def stream_tick(
     if not steps:
         seen = {"after": latest_run, "asked_at": now}
         return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
+    if clients.landing_awaited(shop) and _has_news(shop, clients):
+        reason = "Kafka has more: the run that lands it takes along what the streams hold."
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps({}))
     first = shop.transformations.index(steps[0])
     tables = [table for step in shop.transformations[first:] for table in step.writes]
     keys = [dg.AssetKey(table.key) for table in (*tables, *shop.views)]
@@ -281,6 +286,16 @@ def stream_tick(
         run_requests=[dg.RunRequest(asset_selection=keys, tags={"caves/streams": names})],
         cursor=json.dumps({}),
     )
+
+
+def _has_news(shop: Shop, clients: Clients) -> bool:
+    """Whether a run has something to land; not so where Kafka does not answer."""
+    with clients.in_use():
+        try:
+            state = clients.kafka.inspect(shop.topic)
+        except CavesError:
+            return False
+        return make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic)).has_news
 
 
 def tasks_settled(shop: Shop, clients: Clients) -> bool | None:

@@ -15,7 +15,7 @@ import pytest
 from caves_dagster.checks.catalogue import shop_checks
 from caves_dagster.definitions import build_definitions
 from caves_dagster.local.dagster_services import dagster_services
-from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.run_tags import HEARTBEAT_TAG
 from caves_dagster_tests.brokers import on_both_brokers
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.ingest.accounting import environment, require_exactly_once, require_sound

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from caves_dagster.definitions import build_definitions
-from caves_dagster.resources import HEARTBEAT_TAG
+from caves_dagster.run_tags import HEARTBEAT_TAG
 from caves_dagster.sensor_clients import Clients
 from caves_dagster.sensors import stream_tick
 from caves_dagster.warehouse.connection import Warehouse

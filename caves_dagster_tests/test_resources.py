@@ -10,7 +10,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from caves_dagster.errors import RetryableError
 from caves_dagster.local.dagster_services import dagster_home
-from caves_dagster.resources import FAILURE_TAG, SHOP_TAG, end_transactions_of_killed_runs
+from caves_dagster.resources import end_transactions_of_killed_runs
+from caves_dagster.run_tags import FAILURE_TAG, SHOP_TAG
 from caves_dagster.warehouse.abandoned import landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.conftest import Caves
@@ -55,6 +56,8 @@ def test_what_a_killed_run_left_open_is_ended_and_its_lock_is_free(
         ([(STATUS.SUCCESS, TAGS)], 0),
         ([(STATUS.FAILURE, TAGS | {FAILURE_TAG: "own"})], 0),
         ([(STATUS.FAILURE, KILLED), (STATUS.SUCCESS, TAGS)], 0),
+        # Nobody has looked at it yet: no step of it says why it failed.
+        ([(STATUS.FAILURE, TAGS)], 1),
         ([(STATUS.SUCCESS, TAGS), (STATUS.FAILURE, KILLED)], 1),
         ([(STATUS.FAILURE, KILLED), (STATUS.FAILURE, TAGS | {FAILURE_TAG: "away"})], 1),
     ],

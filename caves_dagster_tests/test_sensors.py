@@ -23,6 +23,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from caves_dagster import sensor_clients
 from caves_dagster.assets.transformation import transform
+from caves_dagster.consumer.lease import renew_lease
 from caves_dagster.decision import FIRST_BACK_OFF, FIRST_BACK_OFF_BLAMELESS, HEARTBEAT_MAX_AGE, START_GRACE
 from caves_dagster.definitions import build_definitions
 from caves_dagster.errors import TopicNotFound, WarehouseUnreachable
@@ -30,8 +31,8 @@ from caves_dagster.jobs import rebuild_name
 from caves_dagster.kafka.client import KafkaClient, TopicState
 from caves_dagster.local import ports
 from caves_dagster.local.platform import Platform, running_platform
-from caves_dagster.resources import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.run_process import is_gone, this_process
+from caves_dagster.run_tags import FAILURE_TAG, HEARTBEAT_TAG, LANDED_TAG, LANDING_ONLY_TAG, PROCESS_TAG
 from caves_dagster.sensor_clients import Clients
 from caves_dagster.sensors import OBSERVE_SECONDS
 from caves_dagster.settings import Settings, SnowflakeSettings, load_settings
@@ -486,14 +487,41 @@ def test_one_run_is_launched_where_both_sensors_have_work(
     caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caves.publish(caves.events(25))
-    ingest(caves)
-    caves.publish(caves.events(5, seed=2))
     assert launched(sensors.kafka()) == 1
+    ingest(caves)
     data = sensors.stream()
     assert launched(data) == 0
     assert data.skip_message == "The shop's other sensor has just launched a run."
     monkeypatch.setattr("caves_dagster.sensor_clients._LAUNCH_SECONDS", 0.0)
     assert launched(sensors.stream()) == 1, "the run never came: the rows do not wait for ever"
+
+
+def test_what_a_killed_run_left_in_a_stream_goes_with_the_run_that_lands_more(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    assert launched(sensors.kafka()) == 0
+    caves.publish(caves.events(5, seed=2))
+    data = sensors.stream()
+    assert launched(data) == 0, "a run of the transformations alone would keep the events waiting"
+    assert data.skip_message == "Kafka has more: the run that lands it takes along what the streams hold."
+    (request,) = sensors.kafka().run_requests or []
+    assert request.asset_selection is None, "the whole job"
+    monkeypatch.setattr("caves_dagster.sensor_clients._LAUNCH_SECONDS", 0.0)
+    monkeypatch.setattr("caves_dagster.sensor_clients._AWAITED_SECONDS", 0.0)
+    assert launched(sensors.stream()) == 1, "nobody lands: somebody has stopped the Kafka sensor"
+
+
+def test_while_a_consumer_lands_the_rows_do_not_wait_for_the_kafka_sensor(
+    caves: Caves, sensors: Sensors
+) -> None:
+    caves.publish(caves.events(25))
+    ingest(caves)
+    caves.publish(caves.events(5, seed=2))
+    renew_lease(sensors.instance, caves.shop, {"landing"}, time.time())
+    assert launched(sensors.kafka()) == 0
+    assert launched(sensors.stream()) == 1
 
 
 def test_the_run_that_the_stream_sensor_asks_for_moves_the_rows(caves: Caves, sensors: Sensors) -> None:

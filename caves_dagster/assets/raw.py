@@ -8,7 +8,7 @@ from caves_dagster.assets.description import markdown_table, sample, table_spec
 from caves_dagster.assets.topic import topic_key
 from caves_dagster.ingest.report import IngestReport
 from caves_dagster.ingest.run import Ingestion
-from caves_dagster.resources import LANDED_TAG
+from caves_dagster.run_tags import LANDED_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 

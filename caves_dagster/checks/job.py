@@ -6,6 +6,7 @@ import dagster as dg
 
 from caves_dagster.checks.assets import check_evaluation
 from caves_dagster.checks.report import as_markdown, delete_old, validate, write
+from caves_dagster.run_tags import SHOP_TAG
 from caves_dagster.settings import Settings
 from caves_dagster.shop import Shop
 
@@ -50,7 +51,7 @@ def validation_job(settings: Settings, shop: Shop) -> tuple[dg.JobDefinition, dg
         name=validation_name(shop),
         description=f"{shop.title}: every check over everything there is, with a report.",
         executor_def=dg.in_process_executor,
-        tags={"caves/shop": shop.name},
+        tags={SHOP_TAG: shop.name},
     )
     def validation() -> None:
         validate_shop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from caves_dagster.checks.check import Evidence
 from caves_dagster.checks.snowflake_tasks import snowflake_rows, status_row
 from caves_dagster.jobs import pipeline_name, rebuild_name
-from caves_dagster.resources import LANDING_ONLY_TAG
+from caves_dagster.run_tags import LANDING_ONLY_TAG
 from caves_dagster.runs import failure_of
 from caves_dagster.settings import CheckSettings
 from caves_dagster.shop import Shop

@@ -29,7 +29,7 @@ from caves_dagster.assets.transformation import transform
 from caves_dagster.checks.catalogue import shop_checks
 from caves_dagster.checks.check import Outcome, run_check
 from caves_dagster.jobs import pipeline_name
-from caves_dagster.resources import FAILURE_TAG, LANDING_ONLY_TAG
+from caves_dagster.run_tags import FAILURE_TAG, LANDING_ONLY_TAG
 from caves_dagster.warehouse.connection import Row
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.raw_rows import Feed, consume_all, insert_raw

@@ -24,7 +24,7 @@ from caves_dagster.local.apache_kafka.node import ApacheKafka
 from caves_dagster.local.dagster_services import dagster_home, start_code_server, start_daemon
 from caves_dagster.local.platform import WAREHOUSE, Platform
 from caves_dagster.local.process import end
-from caves_dagster.resources import LANDED_TAG, PROCESS_TAG
+from caves_dagster.run_tags import LANDED_TAG, PROCESS_TAG
 from caves_dagster.settings import PROJECT_ROOT, Settings, embedded_environment, embedded_settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop

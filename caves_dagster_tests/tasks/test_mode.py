@@ -16,7 +16,7 @@ from caves_dagster.checks.check import Outcome, run_check
 from caves_dagster.consumer.transform import Transformer
 from caves_dagster.definitions import build_definitions
 from caves_dagster.rebuild import rebuild
-from caves_dagster.resources import LANDING_ONLY_TAG
+from caves_dagster.run_tags import LANDING_ONLY_TAG
 from caves_dagster.status import shop_status
 from caves_dagster.tasks.control import execute, resume, suspend
 from caves_dagster.tasks.deploy import deploy
