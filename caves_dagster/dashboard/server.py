@@ -33,7 +33,14 @@ def serve(host: str, port: int, shop: str | None) -> None:
     Args:
         shop: the one shop to be shown; None for each of them.
     """
-    # What the page imports takes seconds, for which the first browser would have to wait.
+    # What the page imports takes seconds, for which the first browser would have to wait; and so does what
+    # Streamlit, Altair and pandas import when an icon, a choice, a chart and a table are first drawn.
+    import narwhals._pandas_like.namespace  # noqa: F401
+    import pandas.io.formats.style  # noqa: F401
+    import PIL.Image  # noqa: F401
+    import pyarrow.pandas_compat  # noqa: F401
+    import streamlit.emojis  # noqa: F401
+
     import caves_dagster.dashboard.page  # noqa: F401
 
     options = _OPTIONS | {"server.address": host, "server.port": port}
