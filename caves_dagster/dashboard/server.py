@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
-from streamlit import config
+import streamlit as st
+import uvicorn
+from starlette.middleware import Middleware
 from streamlit.web import bootstrap
 
+from caves_dagster.dashboard.files import StaticFiles
+from caves_dagster.serving import Server
+
+_PAGE = Path(__file__).with_name("page.py")
 _OPTIONS: dict[str, object] = {
     # No mail address asked for, no figures sent anywhere, no browser opened, no menu, no traceback shown.
     "server.headless": True,
@@ -44,8 +51,22 @@ def serve(host: str, port: int, shop: str | None) -> None:
     import caves_dagster.dashboard.page  # noqa: F401
 
     options = _OPTIONS | {"server.address": host, "server.port": port}
-    # Streamlit would write its own lines about where it listens.
+    # Streamlit would write its own lines about what it does.
     logging.getLogger("streamlit").setLevel(logging.WARNING)
     bootstrap.load_config_options({name.replace(".", "_"): value for name, value in options.items()})
-    config.set_option("server.port", port)
-    bootstrap.run(str(Path(__file__).with_name("page.py")), False, [shop] if shop else [], {})
+    # The page is a script, which Streamlit runs with these.
+    sys.argv = [str(_PAGE), *([shop] if shop else [])]
+    app = st.App(_PAGE, middleware=[Middleware(StaticFiles)])
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level=logging.WARNING,
+        access_log=False,
+        # As Streamlit does: what goes to and fro is small and on its way for no time.
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        # A page that is left open never ends its connection.
+        timeout_graceful_shutdown=2,
+    )
+    Server(config).run()

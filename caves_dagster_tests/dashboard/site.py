@@ -35,9 +35,9 @@ class Site:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def stop(self) -> int:
-        """SIGTERM; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals) -> int:
+        """Send the signal; its exit code."""
+        self.process.send_signal(number)
         return self.process.wait(30)
 
 

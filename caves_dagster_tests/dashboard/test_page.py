@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -190,10 +189,11 @@ def test_a_warehouse_that_is_away_is_told_and_its_return_seen(running: Running) 
         assert look.errors == []
 
 
-def test_sigterm_ends_it_with_a_browser_open(running: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_a_browser_open(running: Running, number: signal.Signals) -> None:
     with (
         serving(running.settings.home, "--shop", "dropship") as site,
         looking(running.browser, site.address) as look,
     ):
         look.page.get_by_role("heading", name="Dropship").wait_for(timeout=SECONDS * 1000)
-        assert site.stop() == 0
+        assert site.stop(number) == 0

@@ -9,10 +9,8 @@ import fcntl
 import json
 import logging
 import os
-import signal
 import socket
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from caves_dagster.local.process import end_with
 from caves_dagster.local.warehouse.catalog import Catalog
 from caves_dagster.local.warehouse.registry import Registry
 from caves_dagster.local.warehouse.server import Credentials, Warehouse
+from caves_dagster.serving import Server
 
 ENDPOINT = "endpoint.json"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -30,19 +29,6 @@ _OPEN_PASSWORD = "caves"
 
 class CannotStart(Exception):
     """Why the server does not start, in one line."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, without its habit of raising the signal again: a server that was asked to stop exits 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        def stop(number: int, frame: types.FrameType | None) -> None:
-            self.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        yield
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +69,7 @@ def serve(options: argparse.Namespace) -> None:
                 timeout_graceful_shutdown=5,
             )
             host, port = listener.getsockname()[:2]
-            server = _Server(config)
+            server = Server(config)
             end_with(options.owner)
             asyncio.run(
                 _serve(server, listener, home / ENDPOINT, {"host": host, "port": port, "pid": os.getpid()})
@@ -94,7 +80,7 @@ def serve(options: argparse.Namespace) -> None:
             catalog.close()
 
 
-async def _serve(server: _Server, listener: socket.socket, path: Path, endpoint: dict[str, object]) -> None:
+async def _serve(server: Server, listener: socket.socket, path: Path, endpoint: dict[str, object]) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
