@@ -57,12 +57,14 @@ class Gate:
         landing_reason: why not even landing may be launched. What fails behind landing never slows it.
         dead: runs that count as under way for Dagster, but whose process is gone.
         under_way: the run that is under way, "" when none is.
+        failing: whether the last run that ended failed of itself: the next one may, too.
     """
 
     reason: str
     landing_reason: str = ""
     dead: tuple[str, ...] = ()
     under_way: str = ""
+    failing: bool = False
 
 
 def gate(runs: Sequence[RunFacts], now: float) -> Gate:
@@ -75,7 +77,9 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
         return Gate(reason, reason, dead, under_way=run.run_id)
     whole = _back_off([run for run in runs if not run.landing_only], now, landing=False)
     alone = whole if 0 < whole.seconds <= LANDING_ALONE_ABOVE else _back_off(runs, now, landing=True)
-    return Gate(whole.reason, alone.reason, dead)
+    ended = next((run for run in runs if run.status in {"SUCCESS", "FAILURE"}), None)
+    failing = ended is not None and ended.status == "FAILURE" and ended.failure == "own"
+    return Gate(whole.reason, alone.reason, dead, failing=failing)
 
 
 class _Wait(NamedTuple):

@@ -77,7 +77,7 @@ def sensors(
             renewed = partial(renew, context.instance, shop, settings.freshness, tasks_settled=settled)
             tick = partial(kafka_tick, shop, clients, cursor, time.time(), landing_only, renewed)
             held = held_lease(context.instance, shop, "landing", time.time())
-            if not held:
+            if not held and (verdict.under_way or not verdict.landing_reason):
                 clients.await_landing(shop)
             result = _one_of_two(_held(held, _result(verdict.landing_reason, tick)), shop, clients, "kafka")
             result = _with_checks(result, checks)
@@ -99,7 +99,8 @@ def sensors(
         held = held_lease(context.instance, shop, "transforming", time.time())
         rebuilding = _rebuilding(context.instance, shop)
         reason, now = held or verdict.reason or rebuilding, time.time()
-        tick = partial(stream_tick, shop, clients, context.cursor, run_id, now, reason, checks)
+        landing_first = clients.landing_awaited(shop) and not verdict.failing
+        tick = partial(stream_tick, shop, clients, context.cursor, run_id, now, reason, checks, landing_first)
         result = _result("", tick)
         # At the end of a run the Kafka sensor would be there sooner.
         if verdict.under_way and not (held or rebuilding) and _read_cursor(result.cursor).get("behind"):
@@ -245,6 +246,7 @@ def stream_tick(
     now: float,
     in_the_way: str = "",
     checks: Sequence[dg.AssetCheckKey] = (),
+    landing_first: bool = False,
 ) -> dg.SensorResult:
     """One evaluation of the stream sensor.
 
@@ -254,6 +256,7 @@ def stream_tick(
     Args:
         in_the_way: why no run may be launched now; "" if one may.
         checks: those that runs evaluate.
+        landing_first: whether the Kafka sensor launches the whole pipeline where Kafka has more.
     """
     seen = _read_cursor(cursor)
     mode = clients.known_mode(shop) or seen.get("mode") or ""
@@ -275,7 +278,7 @@ def stream_tick(
     if not steps:
         seen = {"after": latest_run, "asked_at": now}
         return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
-    if clients.landing_awaited(shop) and _has_news(shop, clients):
+    if landing_first and _has_news(shop, clients):
         reason = "Kafka has more: the run that lands it takes along what the streams hold."
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps({}))
     first = shop.transformations.index(steps[0])

@@ -236,13 +236,20 @@ def test_a_success_ends_the_back_off() -> None:
 
 def test_failures_before_a_success_do_not_count() -> None:
     runs = [run("FAILURE", FIRST_BACK_OFF + 1), run("SUCCESS", 30), *failures(8, 40)]
-    assert gate(runs, NOW) == OPEN
+    assert gate(runs, NOW) == replace(OPEN, failing=True)
 
 
 def test_a_cancelled_run_neither_adds_to_the_back_off_nor_ends_it() -> None:
     cancelled = run("CANCELED", 1)
-    assert gate([cancelled, *failures(1, FIRST_BACK_OFF + 1)], NOW) == OPEN
+    assert gate([cancelled, *failures(1, FIRST_BACK_OFF + 1)], NOW) == replace(OPEN, failing=True)
     assert "the last 2 runs" in gate([cancelled, run("FAILURE", 2), cancelled, run("FAILURE", 9)], NOW).reason
+
+
+@pytest.mark.parametrize("failure", ["killed", "away", "check"])
+def test_only_what_failed_of_itself_may_fail_again(failure: Failure) -> None:
+    assert gate([*failures(1, 60, "own"), run("SUCCESS", 90)], NOW).failing
+    assert not gate([*failures(1, 60, failure), *failures(1, 90, "own")], NOW).failing
+    assert not gate([run("SUCCESS", 60), *failures(1, 90, "own")], NOW).failing
 
 
 def test_a_dead_run_is_told_while_it_waits_after_failures() -> None:

@@ -513,6 +513,20 @@ def test_what_a_killed_run_left_in_a_stream_goes_with_the_run_that_lands_more(
     assert launched(sensors.stream()) == 1, "nobody lands: somebody has stopped the Kafka sensor"
 
 
+def test_what_the_streams_hold_does_not_wait_for_landing_that_fails(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caves_dagster.decision.FIRST_BACK_OFF", 0.0)
+    caves.publish(caves.events(25))
+    ingest(caves)
+    assert launched(sensors.kafka()) == 0
+    caves.publish(caves.events(5, seed=2))
+    sensors.run(STATUS.FAILURE, failure="killed")
+    assert launched(sensors.stream()) == 0
+    sensors.run(STATUS.FAILURE, failure="own")
+    assert launched(sensors.stream()) == 1
+
+
 def test_while_a_consumer_lands_the_rows_do_not_wait_for_the_kafka_sensor(
     caves: Caves, sensors: Sensors
 ) -> None:
