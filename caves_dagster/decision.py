@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal, NamedTuple
 
 HEARTBEAT_MAX_AGE = 30.0
@@ -16,6 +17,8 @@ FIRST_BACK_OFF = 10.0
 FIRST_BACK_OFF_BLAMELESS = 1.0
 """After a run that was killed or found the outside away: it may be well with the next one. Both double."""
 LONGEST_BACK_OFF = 300.0
+SEVERAL = 3
+"""Runs that fail in a row by what may be over with the next one, and is not."""
 LANDING_ALONE_ABOVE = 5.0
 """Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
 
@@ -57,7 +60,7 @@ class Gate:
         landing_reason: why not even landing may be launched. What fails behind landing never slows it.
         dead: runs that count as under way for Dagster, but whose process is gone.
         under_way: the run that is under way, "" when none is.
-        failing: whether the last run that ended failed of itself: the next one may, too.
+        failing: whether the next run may well fail: the last one did so of itself, or several did in a row.
     """
 
     reason: str
@@ -77,9 +80,13 @@ def gate(runs: Sequence[RunFacts], now: float) -> Gate:
         return Gate(reason, reason, dead, under_way=run.run_id)
     whole = _back_off([run for run in runs if not run.landing_only], now, landing=False)
     alone = whole if 0 < whole.seconds <= LANDING_ALONE_ABOVE else _back_off(runs, now, landing=True)
-    ended = next((run for run in runs if run.status in {"SUCCESS", "FAILURE"}), None)
-    failing = ended is not None and ended.status == "FAILURE" and ended.failure == "own"
-    return Gate(whole.reason, alone.reason, dead, failing=failing)
+    return Gate(whole.reason, alone.reason, dead, failing=_is_failing(runs))
+
+
+def _is_failing(runs: Sequence[RunFacts]) -> bool:
+    ended = [run for run in runs if run.status in {"SUCCESS", "FAILURE"}]
+    failed = list(takewhile(lambda run: run.status == "FAILURE" and run.failure != "check", ended))
+    return bool(failed) and (failed[0].failure == "own" or len(failed) >= SEVERAL)
 
 
 class _Wait(NamedTuple):

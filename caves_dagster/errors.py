@@ -19,7 +19,7 @@ CavesError                  what went wrong, the value, the remedy
 ├── AlertNotDelivered       a webhook or a mail server did not take an alert
 ├── LandingRefused          the warehouse refused a batch's data
 ├── SourceRefused           a batch source is missing, or holds what its table does not take
-├── NotConfirmed            something that deletes rows was not confirmed
+├── NotConfirmed            something that cannot be taken back was not confirmed
 └── PlatformError           the embedded platform could not do what was asked
 """
 
@@ -118,7 +118,7 @@ class LandingRefused(CavesError):
 
 
 class NotConfirmed(CavesError):
-    """Something that deletes rows was asked for without the words that confirm it."""
+    """Something that cannot be taken back was asked for without the words that confirm it."""
 
 
 class SourceRefused(CavesError):

@@ -11,11 +11,14 @@ from itertools import takewhile
 import dagster as dg
 
 from caves_dagster.errors import CavesError
+from caves_dagster.jobs import pipeline_name
 from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.run_process import this_process
-from caves_dagster.run_tags import HEARTBEAT_TAG, PROCESS_TAG, SHOP_TAG
+from caves_dagster.run_tags import HEARTBEAT_TAG, PROCESS_TAG
 from caves_dagster.runs import failure_of
 from caves_dagster.settings import Settings
+from caves_dagster.shop import Shop
+from caves_dagster.shops import shops
 from caves_dagster.warehouse.abandoned import abort_abandoned, landing_transaction, transform_transaction
 from caves_dagster.warehouse.connection import Warehouse
 
@@ -38,7 +41,8 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     def warehouse(context: dg.InitResourceContext) -> Iterator[Warehouse]:
         with Warehouse(settings.snowflake) as session:
             if context.run is not None and context.instance is not None:
-                end_transactions_of_killed_runs(session, context.instance, context.run)
+                for shop in shops(settings):
+                    end_transactions_of_killed_runs(session, context.instance, context.run, shop)
             yield session
 
     @dg.resource(description="Tells the sensors every few seconds that this run is alive.")
@@ -60,25 +64,27 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 
 
 def end_transactions_of_killed_runs(
-    warehouse: Warehouse, instance: dg.DagsterInstance, run: dg.DagsterRun
+    warehouse: Warehouse, instance: dg.DagsterInstance, run: dg.DagsterRun, shop: Shop
 ) -> int:
-    """End what runs that were killed since the last success left open; returns how many transactions.
+    """End what runs of the shop's pipeline left open that were killed since its last success; how many.
 
-    Whoever comes next would otherwise wait for their locks: on Snowflake for LOCK_TIMEOUT at least, on the
-    local server until its reaper comes.
+    Only where the run is of the pipeline too, as one is launched at a time: other jobs run beside it. Whoever
+    comes next would otherwise wait for their locks: on Snowflake for LOCK_TIMEOUT at least, on the local
+    server until its reaper comes.
     """
-    shop = run.tags.get(SHOP_TAG)
+    if run.job_name != pipeline_name(shop):
+        return 0
     others = instance.get_runs(dg.RunsFilter(job_name=run.job_name), limit=_RUNS_LOOKED_AT)
     before = [other for other in others if other.run_id != run.run_id]
     since = takewhile(lambda other: other.status is not dg.DagsterRunStatus.SUCCESS, before)
     failed = (other for other in since if other.status is dg.DagsterRunStatus.FAILURE)
     # Not by its tag alone: whoever looks next writes that, which may be after this run's launch.
-    if shop is None or not any(failure_of(instance, other) == "killed" for other in failed):
+    if not any(failure_of(instance, other) == "killed" for other in failed):
         return 0
     try:
         return sum(
             abort_abandoned(warehouse, name, older_than=KILLED_BEFORE_SECONDS)
-            for name in (landing_transaction(shop), transform_transaction(shop))
+            for name in (landing_transaction(shop.name), transform_transaction(shop.name))
         )
     except CavesError as error:
         log.warning("Transactions of a run that was killed were not looked for: %s", error)

@@ -83,6 +83,11 @@ class Clients:
         with self._noting:
             self._turns[shop.name] = time.monotonic()
 
+    def give_turn_up(self, shop: Shop) -> None:
+        """The stream sensor has nothing to launch."""
+        with self._noting:
+            self._turns.pop(shop.name, None)
+
     def await_landing(self, shop: Shop) -> None:
         """The Kafka sensor is on, and nobody else lands: it launches the pipeline for what comes."""
         with self._noting:

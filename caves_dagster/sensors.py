@@ -105,6 +105,12 @@ def sensors(
         # At the end of a run the Kafka sensor would be there sooner.
         if verdict.under_way and not (held or rebuilding) and _read_cursor(result.cursor).get("behind"):
             clients.claim_turn(shop)
+        # Nor does what landed wait behind landing that fails: after the back-off both may launch a run.
+        if verdict.failing and not verdict.under_way and not (held or rebuilding):
+            if verdict.landing_reason:
+                clients.claim_turn(shop)
+            elif not result.run_requests:
+                clients.give_turn_up(shop)
         return _with_checks(_one_of_two(result, shop, clients, "stream"), checks)
 
     return [kafka_sensor, stream_sensor]
@@ -273,12 +279,13 @@ def stream_tick(
             seen |= {"after": latest_run, "asked_at": now, "mode": clients.known_mode(shop)}
             look = look_on(clients.warehouse, shop, [step.stream for step in steps], seen, now)
             return tell(shop, clients.known_mode(shop), seen, look, in_the_way, checks)
+        left_to_landing = bool(steps) and landing_first and not in_the_way and _has_news(shop, clients)
     if in_the_way:
         return dg.SensorResult(skip_reason=in_the_way, cursor=json.dumps({}))
     if not steps:
         seen = {"after": latest_run, "asked_at": now}
         return dg.SensorResult(skip_reason="No stream holds rows.", cursor=json.dumps(seen))
-    if landing_first and _has_news(shop, clients):
+    if left_to_landing:
         reason = "Kafka has more: the run that lands it takes along what the streams hold."
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps({}))
     first = shop.transformations.index(steps[0])
@@ -292,13 +299,12 @@ def stream_tick(
 
 
 def _has_news(shop: Shop, clients: Clients) -> bool:
-    """Whether a run has something to land; not so where Kafka does not answer."""
-    with clients.in_use():
-        try:
-            state = clients.kafka.inspect(shop.topic)
-        except CavesError:
-            return False
+    """Whether a run has something to land; not so where that cannot be told."""
+    try:
+        state = clients.kafka.inspect(shop.topic)
         return make_plan(state, Lander(clients.warehouse, shop).positions(shop.topic)).has_news
+    except CavesError:
+        return False
 
 
 def tasks_settled(shop: Shop, clients: Clients) -> bool | None:

@@ -13,6 +13,7 @@ from caves_dagster.decision import (
     HEARTBEAT_MAX_AGE,
     LANDING_ALONE_ABOVE,
     LONGEST_BACK_OFF,
+    SEVERAL,
     START_MAX_AGE,
     Failure,
     Gate,
@@ -246,9 +247,11 @@ def test_a_cancelled_run_neither_adds_to_the_back_off_nor_ends_it() -> None:
 
 
 @pytest.mark.parametrize("failure", ["killed", "away", "check"])
-def test_only_what_failed_of_itself_may_fail_again(failure: Failure) -> None:
+def test_what_failed_of_itself_or_again_and_again_may_well_fail_again(failure: Failure) -> None:
     assert gate([*failures(1, 60, "own"), run("SUCCESS", 90)], NOW).failing
     assert not gate([*failures(1, 60, failure), *failures(1, 90, "own")], NOW).failing
+    assert not gate(failures(SEVERAL - 1, 60, failure), NOW).failing
+    assert gate(failures(SEVERAL, 60, failure), NOW).failing == (failure != "check")
     assert not gate([run("SUCCESS", 60), *failures(1, 90, "own")], NOW).failing
 
 

@@ -28,10 +28,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caves_dagster.resources.KILLED_BEFORE_SECONDS", 0.0)
 
 
-def ended(caves: Caves, instance: dg.DagsterInstance) -> int:
-    """How many transactions a new run of the pipeline ends."""
-    run = create_run_for_test(instance, job_name=JOB, status=STATUS.STARTED, tags=TAGS)
-    return end_transactions_of_killed_runs(caves.warehouse, instance, run)
+def ended(caves: Caves, instance: dg.DagsterInstance, job: str = JOB) -> int:
+    """How many transactions a new run of the job ends."""
+    run = create_run_for_test(instance, job_name=job, status=STATUS.STARTED, tags=TAGS)
+    return end_transactions_of_killed_runs(caves.warehouse, instance, run, caves.shop)
 
 
 @pytest.mark.parametrize("name", [landing_transaction("caves"), transform_transaction("caves")])
@@ -76,6 +76,17 @@ def test_transactions_are_looked_for_only_when_a_run_was_killed_since_the_last_s
         assert ended(caves, instance) == expected
 
 
+@pytest.mark.parametrize("job", ["caves_validation", "caves_rebuild_production", "dropship_pipeline"])
+def test_what_runs_beside_the_pipeline_ends_none_of_its_transactions(
+    caves: Caves, instance: dg.DagsterInstance, job: str
+) -> None:
+    create_run_for_test(instance, job_name=job, status=STATUS.FAILURE, tags=TAGS)
+    with Warehouse(caves.settings.snowflake) as alive:
+        alive.execute(f"BEGIN TRANSACTION NAME {landing_transaction('caves')}")
+        alive.execute("UPDATE RAW_DATA.INGEST_FENCE SET EPOCH = EPOCH + 1")
+        assert ended(caves, instance, job) == 0
+
+
 def test_a_run_starts_although_its_warehouse_is_away(caves: Caves, instance: dg.DagsterInstance) -> None:
     create_run_for_test(instance, job_name=JOB, status=STATUS.FAILURE, tags=KILLED)
     run = create_run_for_test(instance, job_name=JOB, status=STATUS.STARTED, tags=TAGS)
@@ -83,7 +94,7 @@ def test_a_run_starts_although_its_warehouse_is_away(caves: Caves, instance: dg.
         update={"port": 1, "login_timeout": 1, "network_timeout": 1}
     )
     with Warehouse(nowhere) as away:
-        assert end_transactions_of_killed_runs(away, instance, run) == 0
+        assert end_transactions_of_killed_runs(away, instance, run, caves.shop) == 0
 
 
 def test_a_run_that_hangs_while_its_heart_beats_is_ended_by_dagster(tmp_path: Path) -> None:

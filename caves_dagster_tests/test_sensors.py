@@ -516,15 +516,36 @@ def test_what_a_killed_run_left_in_a_stream_goes_with_the_run_that_lands_more(
 def test_what_the_streams_hold_does_not_wait_for_landing_that_fails(
     caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caves_dagster.decision.FIRST_BACK_OFF", 0.0)
+    monkeypatch.setattr("caves_dagster.decision.FIRST_BACK_OFF_BLAMELESS", 0.0)
+    # The second failure in a row doubles it.
+    monkeypatch.setattr("caves_dagster.decision.FIRST_BACK_OFF", 1.0)
+    monkeypatch.setattr("caves_dagster.sensor_clients._LAUNCH_SECONDS", 0.0)
     caves.publish(caves.events(25))
     ingest(caves)
     assert launched(sensors.kafka()) == 0
     caves.publish(caves.events(5, seed=2))
     sensors.run(STATUS.FAILURE, failure="killed")
-    assert launched(sensors.stream()) == 0
+    assert "Kafka has more" in str(sensors.stream().skip_message)
+    assert launched(sensors.kafka()) == 1
     sensors.run(STATUS.FAILURE, failure="own")
+    assert "Waiting another" in str(sensors.stream().skip_message)
+    time.sleep(2.1)
+    assert launched(sensors.kafka()) == 0, "it is the other one's turn"
     assert launched(sensors.stream()) == 1
+    assert launched(sensors.kafka()) == 1, "one turn, not all of them"
+
+
+def test_landing_that_fails_is_tried_again_where_no_stream_holds_rows(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caves_dagster.decision.FIRST_BACK_OFF", 2.0)
+    caves.publish(caves.events(5))
+    sensors.run(STATUS.FAILURE, failure="own")
+    assert "Waiting another" in str(sensors.stream().skip_message)
+    time.sleep(2.1)
+    assert launched(sensors.kafka()) == 0
+    assert sensors.stream().skip_message == "No stream holds rows."
+    assert launched(sensors.kafka()) == 1
 
 
 def test_while_a_consumer_lands_the_rows_do_not_wait_for_the_kafka_sensor(

@@ -67,7 +67,7 @@ def acknowledge(
         if not yes:
             if not sys.stdin.isatty():
                 raise NotConfirmed("Nobody is there to be asked, and --yes is missing.", "Add --yes.")
-            typer.confirm("Accept that these offsets are lost?", abort=True)
+            typer.confirm("Accept these gaps?", abort=True)
         gaps = json.dumps([row["GAP_ID"] for row in rows])
         statement = _statement(found, "ingest/acknowledge_gaps.sql")
         count = warehouse.execute(statement, {"by": who, "gaps": gaps})

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from caves_dagster.consumer.lease import RENEW_SECONDS, Work, held_lease, renew_lease
+from caves_dagster.consumer.lease import RENEW_SECONDS, Work, give_lease_up, held_lease, renew_lease
 from caves_dagster.ingest.batch import Batch
 from caves_dagster.shop import Shop
 
@@ -43,6 +43,7 @@ class Reporter:
         self._transforms = transforms
         self._is_landing = is_landing
         self.others_land = False
+        self._works: list[Work] = []
         self._lock = Lock()
         self._landed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
@@ -92,11 +93,13 @@ class Reporter:
                 self._stop.wait(RENEW_SECONDS)
 
     def _tell(self, instance: dg.DagsterInstance, stopping: bool) -> None:
-        if not self._is_landing():
+        if stopping:
+            give_lease_up(instance, self._shop, self._works, time.time())
+        elif self._is_landing():
+            self._works = ["landing", "transforming"] if self._transforms() else ["landing"]
+            renew_lease(instance, self._shop, self._works, time.time())
+        else:
             self.others_land = bool(held_lease(instance, self._shop, "landing", time.time()))
-        elif not stopping:
-            works: list[Work] = ["landing", "transforming"] if self._transforms() else ["landing"]
-            renew_lease(instance, self._shop, works, time.time())
         if not self._untold and (stopping or time.monotonic() - self._reported_at >= REPORT_SECONDS):
             self._untold = self._due()
         while self._untold:

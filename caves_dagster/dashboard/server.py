@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +17,13 @@ from caves_dagster.dashboard.files import StaticFiles
 from caves_dagster.serving import Server
 
 _PAGE = Path(__file__).with_name("page.py")
+_LATE = (
+    "PIL.Image",
+    "streamlit.emojis",
+    "narwhals._pandas_like.namespace",
+    "pyarrow.pandas_compat",
+    "pandas.io.formats.style",
+)
 _OPTIONS: dict[str, object] = {
     # No mail address asked for, no figures sent anywhere, no browser opened, no menu, no traceback shown.
     "server.headless": True,
@@ -42,13 +51,11 @@ def serve(host: str, port: int, shop: str | None) -> None:
     """
     # What the page imports takes seconds, for which the first browser would have to wait; and so does what
     # Streamlit, Altair and pandas import when an icon, a choice, a chart and a table are first drawn.
-    import narwhals._pandas_like.namespace  # noqa: F401
-    import pandas.io.formats.style  # noqa: F401
-    import PIL.Image  # noqa: F401
-    import pyarrow.pandas_compat  # noqa: F401
-    import streamlit.emojis  # noqa: F401
-
     import caves_dagster.dashboard.page  # noqa: F401
+
+    for name in _LATE:
+        with suppress(ImportError):
+            import_module(name)
 
     options = _OPTIONS | {"server.address": host, "server.port": port}
     # Streamlit would write its own lines about what it does.
@@ -63,9 +70,13 @@ def serve(host: str, port: int, shop: str | None) -> None:
         port=port,
         log_level=logging.WARNING,
         access_log=False,
-        # As Streamlit does: what goes to and fro is small and on its way for no time.
+        # As Streamlit itself does.
+        ssl_certfile=st.get_option("server.sslCertFile"),
+        ssl_keyfile=st.get_option("server.sslKeyFile"),
         ws="websockets-sansio",
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=bool(st.get_option("server.enableWebsocketCompression")),
+        ws_ping_interval=30,
+        ws_ping_timeout=30,
         # A page that is left open never ends its connection.
         timeout_graceful_shutdown=2,
     )

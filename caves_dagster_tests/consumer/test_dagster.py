@@ -12,7 +12,14 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from caves_dagster.consumer.consume import Consumption
-from caves_dagster.consumer.lease import LEASE_SECONDS, Work, held_lease, renew_lease
+from caves_dagster.consumer.lease import (
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    Work,
+    give_lease_up,
+    held_lease,
+    renew_lease,
+)
 from caves_dagster.consumer.reporter import Reporter, materialisations
 from caves_dagster.consumer.watch import Watch
 from caves_dagster.definitions import build_definitions
@@ -48,6 +55,17 @@ def test_a_lease_runs_out(caves: Caves, instance: dg.DagsterInstance) -> None:
     assert held_lease(instance, caves.shop, "landing", 1000.0 + LEASE_SECONDS) == ""
     assert held_lease(instance, caves.shop, "landing", 1000.0 - LEASE_SECONDS) == ""  # a clock that is ahead
     assert held_lease(instance, caves.shop, "transforming", 1000.0) == ""
+
+
+def test_a_lease_that_was_given_up_runs_out_unless_another_instance_holds_it(
+    caves: Caves, instance: dg.DagsterInstance
+) -> None:
+    renew_lease(instance, caves.shop, ["landing"], 1000.0)
+    give_lease_up(instance, caves.shop, ["landing"], 1001.0)
+    assert held_lease(instance, caves.shop, "landing", 1001.0 + RENEW_SECONDS)
+    assert held_lease(instance, caves.shop, "landing", 1001.0 + RENEW_SECONDS + 1.0) == ""
+    renew_lease(instance, caves.shop, ["landing"], 1001.0 + RENEW_SECONDS)
+    assert held_lease(instance, caves.shop, "landing", 1001.0 + RENEW_SECONDS + 1.0)
 
 
 def test_the_kafka_sensor_launches_nothing_while_a_consumer_lands(
@@ -105,6 +123,9 @@ def test_a_consumer_renews_its_lease_and_reports_its_work(caves: Caves, tmp_path
         assert held_lease(instance, caves.shop, "transforming", time.time())
         until(lambda: caves.count("PRODUCTION.ORDERS") > 0, "the events are in production")
         assert consumer.stop() == 0, consumer.said
+        soon = time.time() + RENEW_SECONDS + 1.0
+        for work in ("landing", "transforming"):
+            assert held_lease(instance, caves.shop, work, soon) == "", "Dagster takes over"
         found = {key: reported(instance, key) for key in (RAW, ORDERS, DAILY)}
     assert [len(found[key]) for key in found] == [1, 1, 1]
     assert found[RAW][0].metadata["events_landed"].value == 50
