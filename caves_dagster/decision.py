@@ -14,10 +14,10 @@ START_MAX_AGE = 60.0
 START_GRACE = 5.0
 """Seconds a launched run has before anybody asks whether its process was started at all."""
 FIRST_BACK_OFF = 10.0
-FIRST_BACK_OFF_BLAMELESS = 1.0
+FIRST_BACK_OFF_BLAMELESS = 0.5
 """After a run that was killed or found the outside away: it may be well with the next one. Both double."""
 LONGEST_BACK_OFF = 300.0
-SEVERAL = 3
+SEVERAL = 5
 """Runs that fail in a row by what may be over with the next one, and is not."""
 LANDING_ALONE_ABOVE = 5.0
 """Seconds the pipeline must have to wait for landing to go alone: a run of its own takes about as long."""
