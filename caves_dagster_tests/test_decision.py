@@ -38,11 +38,11 @@ def failures(count: int, changed: float, failure: Failure = "own") -> list[RunFa
 
 
 def wait_after(count: int, failure: Failure = "own") -> float:
-    """Seconds that nothing is launched after so many failures in a row, to the second."""
-    seconds = 0
+    """Seconds that nothing is launched after so many failures in a row, to half a second."""
+    seconds = 0.0
     while gate(failures(count, seconds, failure), NOW).reason:
-        seconds += 1
-    return float(seconds)
+        seconds += 0.5
+    return seconds
 
 
 # --- nothing in the way
@@ -208,14 +208,14 @@ def test_a_run_that_was_killed_or_found_the_outside_away_makes_way_almost_at_onc
 
 @pytest.mark.parametrize("failure", ["killed", "away"])
 def test_a_run_that_dies_every_time_waits_longer_each_time_too(failure: Failure) -> None:
-    waits = [wait_after(count, failure) for count in range(1, 11)]
+    waits = [wait_after(count, failure) for count in range(1, 12)]
     for shorter, longer in pairwise(waits):
         assert longer == min(2 * shorter, LONGEST_BACK_OFF)
     assert waits[-1] == LONGEST_BACK_OFF
 
 
 def test_failures_before_a_killed_run_count_but_only_as_a_killed_one_does() -> None:
-    runs = [*failures(1, 3, "killed"), *failures(2, 60)]
+    runs = [*failures(1, 1, "killed"), *failures(2, 60)]
     assert (
         gate(runs, NOW).reason
         == "Waiting another 1 s, because the last 3 runs failed (killed, or it never began)."
