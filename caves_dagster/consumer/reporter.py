@@ -94,11 +94,13 @@ class Reporter:
 
     def _tell(self, instance: dg.DagsterInstance, stopping: bool) -> None:
         if stopping:
-            give_lease_up(instance, self._shop, self._works, time.time())
+            if self._works:
+                give_lease_up(instance, self._shop, self._works, time.time())
         elif self._is_landing():
             self._works = ["landing", "transforming"] if self._transforms() else ["landing"]
             renew_lease(instance, self._shop, self._works, time.time())
         else:
+            self._works = []
             self.others_land = bool(held_lease(instance, self._shop, "landing", time.time()))
         if not self._untold and (stopping or time.monotonic() - self._reported_at >= REPORT_SECONDS):
             self._untold = self._due()
