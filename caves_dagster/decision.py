@@ -98,7 +98,7 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
     """How long and why to wait after failures in a row, longer after each; a cancelled run says nothing.
 
     A run that is killed every time (by want of memory, say) waits longer each time as well: it only begins
-    lower.
+    lower. Failures for another reason are not counted: those had been over.
 
     Args:
         landing: a run that landed did well, whatever failed behind that.
@@ -112,12 +112,14 @@ def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
             failed.append(run)
     if not failed:
         return _Wait(0, "")
-    first = FIRST_BACK_OFF if failed[0].failure == "own" else FIRST_BACK_OFF_BLAMELESS
-    left = failed[0].changed_at + min(first * 2 ** (len(failed) - 1), LONGEST_BACK_OFF) - now
+    failure = failed[0].failure
+    alike = sum(run.failure == failure for run in failed)
+    first = FIRST_BACK_OFF if failure == "own" else FIRST_BACK_OFF_BLAMELESS
+    left = failed[0].changed_at + min(first * 2 ** (alike - 1), LONGEST_BACK_OFF) - now
     if left <= 0:
         return _Wait(0, "")
-    which = "the last run" if len(failed) == 1 else f"the last {len(failed)} runs"
-    return _Wait(left, f"Waiting another {left:.0f} s, because {which} failed{_WHY[failed[0].failure]}.")
+    which = "the last run failed" if alike == 1 else f"{alike} runs failed since the last success"
+    return _Wait(left, f"Waiting another {left:.0f} s, because {which}{_WHY[failure]}.")
 
 
 _UNDER_WAY = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}

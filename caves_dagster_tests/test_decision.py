@@ -169,7 +169,7 @@ def test_a_run_that_only_landed_does_not_end_the_wait_of_the_rest() -> None:
     landing = replace(run("SUCCESS", 1), landed=True, landing_only=True)
     runs = [landing, *(replace(failed, landed=True) for failed in failures(4, 5))]
     verdict = gate(runs, NOW)
-    assert "the last 4 runs failed" in verdict.reason
+    assert "4 runs failed since" in verdict.reason
     assert verdict.landing_reason == ""
 
 
@@ -214,11 +214,17 @@ def test_a_run_that_dies_every_time_waits_longer_each_time_too(failure: Failure)
     assert waits[-1] == LONGEST_BACK_OFF
 
 
-def test_failures_before_a_killed_run_count_but_only_as_a_killed_one_does() -> None:
-    runs = [*failures(1, 1, "killed"), *failures(2, 60)]
+def test_what_failed_for_another_reason_does_not_make_the_wait_longer() -> None:
+    runs = [*failures(1, 0, "killed"), *failures(4, 60, "away"), *failures(4, 90)]
+    assert gate(runs, NOW).reason.startswith("Waiting another 0 s, because the last run failed (killed")
+    assert gate(runs, NOW + FIRST_BACK_OFF_BLAMELESS).reason == ""
+
+
+def test_two_reasons_that_take_turns_wait_longer_each_time_too() -> None:
+    runs = [*failures(1, 1, "killed"), *failures(1, 20, "away")] * 3
     assert (
         gate(runs, NOW).reason
-        == "Waiting another 1 s, because the last 3 runs failed (killed, or it never began)."
+        == "Waiting another 1 s, because 3 runs failed since the last success (killed, or it never began)."
     )
 
 
@@ -228,7 +234,7 @@ def test_the_wait_says_that_something_was_away() -> None:
 
 def test_the_wait_counts_from_the_newest_failure() -> None:
     runs = [run("FAILURE", FIRST_BACK_OFF * 2 - 1), run("FAILURE", 5)]
-    assert gate(runs, NOW).reason.startswith("Waiting another 1 s, because the last 2 runs failed")
+    assert gate(runs, NOW).reason.startswith("Waiting another 1 s, because 2 runs failed since")
 
 
 def test_a_success_ends_the_back_off() -> None:
@@ -243,7 +249,8 @@ def test_failures_before_a_success_do_not_count() -> None:
 def test_a_cancelled_run_neither_adds_to_the_back_off_nor_ends_it() -> None:
     cancelled = run("CANCELED", 1)
     assert gate([cancelled, *failures(1, FIRST_BACK_OFF + 1)], NOW) == replace(OPEN, failing=True)
-    assert "the last 2 runs" in gate([cancelled, run("FAILURE", 2), cancelled, run("FAILURE", 9)], NOW).reason
+    failed = [cancelled, run("FAILURE", 2), cancelled, run("FAILURE", 9)]
+    assert "2 runs failed since" in gate(failed, NOW).reason
 
 
 @pytest.mark.parametrize("failure", ["killed", "away", "check"])

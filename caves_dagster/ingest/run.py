@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from caves_dagster.errors import KafkaUnreachable, PositionsMoved, RetryableError
 from caves_dagster.ingest.batch import Batch
@@ -36,6 +36,10 @@ from caves_dagster.shop import Shop
 from caves_dagster.warehouse.connection import Warehouse
 
 log = logging.getLogger(__name__)
+
+_BROKER_TIMEOUTS = 2
+"""How long a run waits for a broker: one that is started again answers within two of the client's time-outs.
+For longer the sensor waits better than a run does."""
 
 
 class Ingestion:
@@ -72,7 +76,7 @@ class Ingestion:
 
         Args:
             patience_seconds: how long to try again, without a batch landed, when the warehouse is away or
-                another writer is first.
+                another writer is first. A broker that is away is waited for twice as long as for an answer.
 
         Raises:
             CavesError: what stopped it; whatever was committed stays, and the next run goes on there.
@@ -81,9 +85,9 @@ class Ingestion:
         report = IngestReport(self._shop.topic)
         began = self._progressed = time.monotonic()
         for attempt in Retrying(
-            retry=retry_if_exception(_worth_trying_again),
+            retry=retry_if_exception_type(RetryableError),
             wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=lambda _: time.monotonic() - self._progressed > patience_seconds,
+            stop=lambda state: self._waited_enough(state, patience_seconds),
             before_sleep=_log_retry,
             reraise=True,
         ):
@@ -97,6 +101,11 @@ class Ingestion:
         self._steps.sweep()
         self._commit_group(report)
         return report
+
+    def _waited_enough(self, state: RetryCallState, patience_seconds: float) -> bool:
+        if state.outcome is not None and isinstance(state.outcome.exception(), KafkaUnreachable):
+            patience_seconds = min(patience_seconds, _BROKER_TIMEOUTS * self._kafka.settings.timeout_seconds)
+        return time.monotonic() - self._progressed >= patience_seconds
 
     def _carry_out(self, plan: Plan, report: IngestReport, began: float) -> None:
         expected = dict(plan.expected)
@@ -182,11 +191,6 @@ def _quick_switching() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _worth_trying_again(error: BaseException) -> bool:
-    """The warehouse's troubles pass; without a broker the sensor waits better than a run does."""
-    return isinstance(error, RetryableError) and not isinstance(error, KafkaUnreachable)
 
 
 def _log_retry(state: RetryCallState) -> None:

@@ -101,17 +101,25 @@ def start_code_server(home: Path, environment: Mapping[str, str]) -> psutil.Proc
     address = ("--host", HOST, "--port", str(port))
     code = ("-m", "caves_dagster.definitions", "--use-python-environment-entry-point")
     process = _start(home, environment, CODE_SERVER, "dagster", "api", "grpc", *address, *code)
-    deadline = time.monotonic() + _START_SECONDS
-    while not ports.answers(HOST, port):
-        if not _runs(process) or time.monotonic() > deadline:
-            end(process, 0)
-            raise PlatformError(f"{CODE_SERVER} does not answer.", f"Its log is {_log(home, CODE_SERVER)}.")
-        time.sleep(_LOOK_SECONDS)
+    try:
+        _await_answer(process, home, port)
+    except BaseException:
+        # Also one that a signal raised: nobody else knows of the process yet.
+        end(process, 0)
+        raise
     # The location's name stays when the port changes: sensors keep their state under it.
     server = {"host": HOST, "port": port, "location_name": "caves_dagster"}
     # JSON is YAML.
     (home / "dagster" / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
     return process
+
+
+def _await_answer(process: psutil.Process, home: Path, port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not ports.answers(HOST, port):
+        if not _runs(process) or time.monotonic() > deadline:
+            raise PlatformError(f"{CODE_SERVER} does not answer.", f"Its log is {_log(home, CODE_SERVER)}.")
+        time.sleep(_LOOK_SECONDS)
 
 
 def start_daemon(home: Path, environment: Mapping[str, str]) -> psutil.Process:

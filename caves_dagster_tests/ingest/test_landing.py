@@ -19,6 +19,7 @@ from confluent_kafka import Producer, TopicPartition
 
 from caves_dagster.errors import (
     CavesError,
+    KafkaUnreachable,
     LandingRefused,
     PositionsMoved,
     WarehouseNotSetUp,
@@ -549,6 +550,41 @@ def test_offsets_are_committed_to_a_group_for_lag_tools(caves: Caves) -> None:
         consumer.close()
     assert found == report.positions
     assert sum(found.values()) == 80
+
+
+# --- a broker that is away
+
+
+class _Away(KafkaClient):
+    """A broker that gives no answer for its first requests."""
+
+    def __init__(self, caves: Caves, requests: float, timeout_seconds: float) -> None:
+        super().__init__(caves.settings.kafka.model_copy(update={"timeout_seconds": timeout_seconds}))
+        self._left, self._asked = requests, 0
+
+    def inspect(self, topic: str) -> TopicState:
+        self._asked += 1
+        if self._asked > self._left:
+            return super().inspect(topic)
+        time.sleep(self.settings.timeout_seconds)
+        raise KafkaUnreachable("Nobody is there.", "Wait.")
+
+
+def test_a_run_waits_for_a_broker_that_is_started_again(caves: Caves) -> None:
+    messages = caves.events(30)
+    caves.publish(messages)
+    # The second request begins before two time-outs are over, and may take one itself.
+    kafka = _Away(caves, requests=1, timeout_seconds=5)
+    assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run().landed == 30
+    require_exactly_once(caves, messages)
+
+
+def test_a_run_does_not_wait_for_long_for_a_broker_that_stays_away(caves: Caves) -> None:
+    kafka = _Away(caves, requests=float("inf"), timeout_seconds=1)
+    began = time.monotonic()
+    with pytest.raises(KafkaUnreachable):
+        Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run()
+    assert 2 <= time.monotonic() - began < 20
 
 
 # --- quiet topics

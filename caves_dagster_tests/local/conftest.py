@@ -11,11 +11,13 @@ import pytest
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """Live processes that name `home` on their command line."""
+    """Live processes that name `home` on their command line, or have their Dagster's home in it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if str(home) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            named = str(home) in process.cmdline()
+            at_home = process.environ().get("DAGSTER_HOME") == str(home / "dagster")
+            if (named or at_home) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
