@@ -16,27 +16,12 @@ import streamlit as st
 from caves_dagster.dashboard import sections
 from caves_dagster.dashboard.formats import Formats
 from caves_dagster.dashboard.period import CHOSEN, Period, period, today
-from caves_dagster.dashboard.snapshots import Snapshots
+from caves_dagster.dashboard.shared import PERIODS, asked, declared, snapshots
 from caves_dagster.dashboard.trust import latest_validation
 from caves_dagster.dashboard.words import LANGUAGES, WORDS, Language
-from caves_dagster.settings import load_settings
 from caves_dagster.shop import Shop
-from caves_dagster.shops import find_shop, shops
 
 _STYLE = Path(__file__).with_name("style.css")
-
-
-@st.cache_resource(show_spinner=False)
-def _snapshots() -> Snapshots:
-    """One for all sessions: what one browser has been told, the others are told too."""
-    return Snapshots(load_settings())
-
-
-@st.cache_resource(show_spinner=False)
-def _shops(only: str) -> dict[str, Shop]:
-    settings = load_settings()
-    chosen = [find_shop(settings, only)] if only else shops(settings)
-    return {shop.name: shop for shop in chosen}
 
 
 def page(only: str) -> None:
@@ -47,32 +32,33 @@ def page(only: str) -> None:
     """
     st.set_page_config("Dashboard", Path(__file__).with_name("icon.svg"), layout="wide")
     st.html(_STYLE)
-    declared = _shops(only)
     heading = st.container(key="heading")
-    shop, language, days = _choices(declared)
+    shop, language, days = _choices(declared(only))
     heading.title(shop.title, anchor=False)
-    interval = _snapshots().settings.dashboard.refresh_seconds
+    interval = snapshots().settings.dashboard.refresh_seconds
     st.fragment(_live, run_every=interval)(shop, days, Formats(language, shop.dashboard.currency))
 
 
-def _choices(declared: dict[str, Shop]) -> tuple[Shop, Language, Period]:
+def _choices(shops: dict[str, Shop]) -> tuple[Shop, Language, Period]:
     """Shop, language and period; kept in the page's address, so that a bookmark keeps them too."""
     first: Language = "fr" if (st.context.locale or "").lower().startswith("fr") else "en"
-    asked_language: Any = st.session_state.get("language") or _asked("language", list(LANGUAGES), first)
-    language: Language = asked_language
+    there = st.query_params
+    chosen_language: Any = st.session_state.get("language") or asked(
+        there, "language", list(LANGUAGES), first
+    )
+    language: Language = chosen_language
     words = WORDS[language]
     with st.container(horizontal=True, vertical_alignment="bottom", key="choices"):
-        names = list(declared)
-        asked = _asked("shop", names, names[0])
+        names = list(shops)
+        first_shop = asked(there, "shop", names, names[0])
         name = st.selectbox(
-            words.shop, names, names.index(asked), lambda one: declared[one].title, key="shop", width=220
+            words.shop, names, names.index(first_shop), lambda one: shops[one].title, key="shop", width=220
         )
-        periods = list(words.periods)
-        asked = _asked("period", periods, periods[0])
+        first_period = asked(there, "period", PERIODS, PERIODS[0])
         chosen = st.selectbox(
             words.period,
-            periods,
-            periods.index(asked),
+            PERIODS,
+            PERIODS.index(first_period),
             lambda one: words.periods[one],
             key="period",
             width=220,
@@ -93,13 +79,7 @@ def _choices(declared: dict[str, Shop]) -> tuple[Shop, Language, Period]:
         "days": [one.isoformat() for one in days],
     }
     st.query_params.from_dict({key: value for key, value in address.items() if value})
-    return declared[name], language, period(chosen, days, today())
-
-
-def _asked(key: str, options: list[str], default: str) -> str:
-    """What the page's address asks for, if there is such a thing."""
-    value = st.query_params.get(key, default)
-    return value if value in options else default
+    return shops[name], language, period(chosen, days, today())
 
 
 def _days(label: str, language: Language) -> tuple[date, ...]:
@@ -122,13 +102,13 @@ def _days(label: str, language: Language) -> tuple[date, ...]:
 
 def _live(shop: Shop, days: Period, formats: Formats) -> None:
     """What is run again and again."""
-    snapshot = _snapshots().get(shop, days)
+    snapshot = snapshots().get(shop, days)
     sections.problems(snapshot, formats)
     if snapshot.figures is None:
         return
     st.caption(formats.words.as_of.format(formats.clock(snapshot.figures.at)))
     sections.sales(shop, snapshot.figures, formats)
-    reports = _snapshots().settings.reports
+    reports = snapshots().settings.reports
     sections.trust(snapshot, latest_validation(reports, shop), formats)
     sections.panels(shop, snapshot.figures, formats)
 

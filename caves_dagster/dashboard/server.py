@@ -13,6 +13,8 @@ import uvicorn
 from starlette.middleware import Middleware
 from streamlit.web import bootstrap
 
+from caves_dagster.dashboard import shared
+from caves_dagster.dashboard.ahead import AskAhead
 from caves_dagster.dashboard.files import StaticFiles
 from caves_dagster.serving import Server
 
@@ -53,6 +55,9 @@ def serve(host: str, port: int, shop: str | None) -> None:
     # Streamlit, Altair and pandas import when an icon, a choice, a chart and a table are first drawn.
     import caves_dagster.dashboard.page  # noqa: F401
 
+    only = shop or ""
+    shared.declared(only)
+    shared.snapshots()
     for name in _LATE:
         with suppress(ImportError):
             import_module(name)
@@ -62,8 +67,8 @@ def serve(host: str, port: int, shop: str | None) -> None:
     logging.getLogger("streamlit").setLevel(logging.WARNING)
     bootstrap.load_config_options({name.replace(".", "_"): value for name, value in options.items()})
     # The page is a script, which Streamlit runs with these.
-    sys.argv = [str(_PAGE), *([shop] if shop else [])]
-    app = st.App(_PAGE, middleware=[Middleware(StaticFiles)])
+    sys.argv = [str(_PAGE), only]
+    app = st.App(_PAGE, middleware=[Middleware(StaticFiles), Middleware(AskAhead, only=only)])
     config = uvicorn.Config(
         app,
         host=host,
