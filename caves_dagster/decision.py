@@ -95,10 +95,10 @@ class _Wait(NamedTuple):
 
 
 def _back_off(runs: Sequence[RunFacts], now: float, landing: bool) -> _Wait:
-    """How long and why to wait after failures in a row, longer after each; a cancelled run says nothing.
+    """How long and why to wait after failures, longer after each; a cancelled run says nothing.
 
     A run that is killed every time (by want of memory, say) waits longer each time as well: it only begins
-    lower. Failures for another reason are not counted: those had been over.
+    lower. Failures for another reason are not counted.
 
     Args:
         landing: a run that landed did well, whatever failed behind that.

@@ -169,7 +169,8 @@ class KafkaSettings(_Section):
     ssl_ca_location: Path | None = Field(None, validation_alias=_names("KAFKA_SSL_CA_LOCATION"))
     """CA certificates, where the system's do not do."""
     timeout_seconds: float = Field(10.0, gt=0, validation_alias=_names("CAVES_KAFKA_TIMEOUT_SECONDS"))
-    """Seconds a request may take, or a read bring nothing, before the broker counts as away."""
+    """Seconds a request may take, or a read bring nothing, before the broker counts as away. A run then
+    waits for it for twice as long."""
 
     _embedded: bool = PrivateAttr(False)
 

@@ -38,5 +38,8 @@ class AskAhead:
 
 
 def _navigates(headers: Headers) -> bool:
-    """Whether somebody opens the page: what only looks whether it answers would keep a warehouse awake."""
-    return headers.get("sec-fetch-mode") == "navigate"
+    """Whether somebody opens the page: what only looks whether it answers would keep a warehouse awake.
+
+    Browsers say so to a server of HTTPS, or of their own machine; to others the page is a little later.
+    """
+    return headers.get("sec-fetch-mode") == "navigate" and "sec-purpose" not in headers

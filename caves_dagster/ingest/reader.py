@@ -144,7 +144,7 @@ def _fill(
                 raise KafkaUnreachable(
                     f"Kafka handed over nothing of {plan.state.topic!r} for {patience:.0f} s although "
                     f"partitions {sorted(pending)} are not at their end.",
-                    "Check the broker; the next run goes on where this one stopped.",
+                    "Check the broker; what is not read yet is read from there on.",
                 )
             continue
         deadline = time.monotonic() + patience

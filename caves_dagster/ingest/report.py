@@ -15,7 +15,7 @@ class IngestReport:
 
     Attributes:
         lag_before, lag_after: offsets between position and end, before the first batch and after the last
-            one (against the end as it was at the start).
+            one (against the end as it was when it was planned last).
         dead_by_class: dead letters by failure class.
     """
 
@@ -31,6 +31,11 @@ class IngestReport:
     gaps: list[Gap] = field(default_factory=list)
     dead_by_class: Counter[str] = field(default_factory=Counter)
     positions: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def consumed(self) -> int:
+        """Offsets that it moved over."""
+        return self.landed + self.dead + self.skipped
 
     @property
     def events_per_second(self) -> float:

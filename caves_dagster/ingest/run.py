@@ -1,4 +1,4 @@
-"""One ingestion: from the stored positions to the end of the topic as it was at the start.
+"""One ingestion: from the stored positions to the end of the topic as it was when it was planned.
 
     inspect the topic → plan → read → decode → land
 
@@ -14,7 +14,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +26,7 @@ from caves_dagster.errors import KafkaUnreachable, PositionsMoved, RetryableErro
 from caves_dagster.ingest.batch import Batch
 from caves_dagster.ingest.land import Landing
 from caves_dagster.ingest.memory import return_large_blocks
-from caves_dagster.ingest.positions import Plan
+from caves_dagster.ingest.positions import Gap, Plan
 from caves_dagster.ingest.reader import Read, read_batches
 from caves_dagster.ingest.report import IngestReport
 from caves_dagster.ingest.steps import IngestSteps
@@ -38,8 +38,11 @@ from caves_dagster.warehouse.connection import Warehouse
 log = logging.getLogger(__name__)
 
 _BROKER_TIMEOUTS = 2
-"""How long a run waits for a broker: one that is started again answers within two of the client's time-outs.
-For longer the sensor waits better than a run does."""
+"""How long a run waits for a broker that it has found away, in the client's time-outs: one that is started
+again answers by then. For longer the sensor waits better than a run does."""
+_LONG_SECONDS = 10.0
+"""As long as it takes another run to start and land: what came meanwhile, while a backlog was drained or the
+broker waited for, is landed by this one."""
 
 
 class Ingestion:
@@ -70,13 +73,15 @@ class Ingestion:
         self._run_id = run_id
         self._on_batch = on_batch
         self._progressed = time.monotonic()
+        self._away_since: float | None = None
+        self._gaps: dict[str, Sequence[Gap]] = {}
 
     def run(self, patience_seconds: float = 120.0) -> IngestReport:
-        """Land everything up to the topic's present end.
+        """Land everything up to the topic's present end; and, where that took long, up to its end then.
 
         Args:
             patience_seconds: how long to try again, without a batch landed, when the warehouse is away or
-                another writer is first. A broker that is away is waited for twice as long as for an answer.
+                another writer is first. A broker that is away is waited for less long.
 
         Raises:
             CavesError: what stopped it; whatever was committed stays, and the next run goes on there.
@@ -84,28 +89,47 @@ class Ingestion:
         return_large_blocks()
         report = IngestReport(self._shop.topic)
         began = self._progressed = time.monotonic()
+        self._land(report, began, patience_seconds, _BROKER_TIMEOUTS * self._kafka.settings.timeout_seconds)
+        if time.monotonic() - began <= _LONG_SECONDS or self._lands_more(report, began, patience_seconds):
+            self._commit_group(report)
+        report.seconds = time.monotonic() - began
+        self._steps.sweep()
+        return report
+
+    def _lands_more(self, report: IngestReport, began: float, patience_seconds: float) -> bool:
+        """Land what came meanwhile, once, as the tables behind wait; False where the broker is gone."""
+        try:
+            self._land(report, began, patience_seconds, 0)
+        except KafkaUnreachable as error:
+            log.warning("What came while it landed is left to the next run: %s", error)
+            return False
+        return True
+
+    def _land(
+        self, report: IngestReport, began: float, patience_seconds: float, broker_seconds: float
+    ) -> None:
+        """Up to the topic's present end."""
         for attempt in Retrying(
             retry=retry_if_exception_type(RetryableError),
             wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=lambda state: self._waited_enough(state, patience_seconds),
+            stop=lambda state: self._waited_enough(state, patience_seconds, broker_seconds),
             before_sleep=_log_retry,
             reraise=True,
         ):
             with attempt:
-                plan = self._steps.plan()
                 self._settle(report, began)
-                if not report.batches:
-                    report.lag_before = plan.lag
+                plan = self._steps.plan()
+                report.lag_before = report.consumed + plan.lag
                 self._carry_out(plan, report, began)
-        report.seconds = time.monotonic() - began
-        self._steps.sweep()
-        self._commit_group(report)
-        return report
 
-    def _waited_enough(self, state: RetryCallState, patience_seconds: float) -> bool:
-        if state.outcome is not None and isinstance(state.outcome.exception(), KafkaUnreachable):
-            patience_seconds = min(patience_seconds, _BROKER_TIMEOUTS * self._kafka.settings.timeout_seconds)
-        return time.monotonic() - self._progressed >= patience_seconds
+    def _waited_enough(self, state: RetryCallState, patience_seconds: float, broker_seconds: float) -> bool:
+        now = time.monotonic()
+        if state.outcome is None or not isinstance(state.outcome.exception(), KafkaUnreachable):
+            self._away_since = None
+            return now - self._progressed > patience_seconds
+        if self._away_since is None:
+            self._away_since = now
+        return now - self._away_since >= min(broker_seconds, patience_seconds)
 
     def _carry_out(self, plan: Plan, report: IngestReport, began: float) -> None:
         expected = dict(plan.expected)
@@ -124,6 +148,7 @@ class Ingestion:
                         # Else it would be in memory while the next one but one is read.
                         del landed
                     landing = Landing(plan.state, dict(expected), gaps, self._run_id)
+                    self._gaps[batch.batch_id] = gaps
                     under_way = landing_thread.submit(self._steps.land, batch, landing)
                     expected |= {partition: moved.end for partition, moved in batch.read.progress.items()}
                     gaps = ()
@@ -131,7 +156,6 @@ class Ingestion:
                 # Also when reading failed: the batch before it is being landed, and counts.
                 if under_way is not None:
                     self._done(under_way.result(), report, began)
-        report.gaps += plan.gaps
         report.positions = dict(plan.goal)
         report.lag_after = 0
 
@@ -150,9 +174,11 @@ class Ingestion:
 
     def _done(self, batch: Batch, report: IngestReport, began: float) -> None:
         self._progressed = time.monotonic()
+        self._away_since = None
         report.count(batch)
+        report.gaps += self._gaps.pop(batch.batch_id)
         report.seconds = time.monotonic() - began
-        report.lag_after = max(0, report.lag_before - report.landed - report.dead - report.skipped)
+        report.lag_after = max(0, report.lag_before - report.consumed)
         log.info(
             "Landed %d rows and %d dead letters of %s in batch %s (%.0f events/s so far, lag %d).",
             len(batch.messages),

@@ -103,14 +103,14 @@ def start_code_server(home: Path, environment: Mapping[str, str]) -> psutil.Proc
     process = _start(home, environment, CODE_SERVER, "dagster", "api", "grpc", *address, *code)
     try:
         _await_answer(process, home, port)
+        # The location's name stays when the port changes: sensors keep their state under it.
+        server = {"host": HOST, "port": port, "location_name": "caves_dagster"}
+        # JSON is YAML.
+        (home / "dagster" / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
     except BaseException:
         # Also one that a signal raised: nobody else knows of the process yet.
         end(process, 0)
         raise
-    # The location's name stays when the port changes: sensors keep their state under it.
-    server = {"host": HOST, "port": port, "location_name": "caves_dagster"}
-    # JSON is YAML.
-    (home / "dagster" / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
     return process
 
 

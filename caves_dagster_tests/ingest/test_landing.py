@@ -26,10 +26,12 @@ from caves_dagster.errors import (
     WarehouseUnreachable,
     WriteConflict,
 )
+from caves_dagster.ingest import run
 from caves_dagster.ingest.batch import Batch, build
 from caves_dagster.ingest.land import Lander, Landing
 from caves_dagster.ingest.positions import to_verify
 from caves_dagster.ingest.reader import KafkaMessage, Progress, Read, read_batches
+from caves_dagster.ingest.report import IngestReport
 from caves_dagster.ingest.run import Ingestion
 from caves_dagster.kafka.client import KafkaClient, TopicState, Watermarks, client_config
 from caves_dagster.local.mock_cluster import _load_library
@@ -562,6 +564,10 @@ class _Away(KafkaClient):
         super().__init__(caves.settings.kafka.model_copy(update={"timeout_seconds": timeout_seconds}))
         self._left, self._asked = requests, 0
 
+    def go_away(self) -> None:
+        """From now on."""
+        self._left = float("inf")
+
     def inspect(self, topic: str) -> TopicState:
         self._asked += 1
         if self._asked > self._left:
@@ -573,8 +579,7 @@ class _Away(KafkaClient):
 def test_a_run_waits_for_a_broker_that_is_started_again(caves: Caves) -> None:
     messages = caves.events(30)
     caves.publish(messages)
-    # The second request begins before two time-outs are over, and may take one itself.
-    kafka = _Away(caves, requests=1, timeout_seconds=5)
+    kafka = _Away(caves, requests=2, timeout_seconds=2)
     assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run().landed == 30
     require_exactly_once(caves, messages)
 
@@ -584,7 +589,49 @@ def test_a_run_does_not_wait_for_long_for_a_broker_that_stays_away(caves: Caves)
     began = time.monotonic()
     with pytest.raises(KafkaUnreachable):
         Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run()
-    assert 2 <= time.monotonic() - began < 20
+    assert 3 <= time.monotonic() - began < 20
+
+
+# --- what comes while it lands
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_after_a_long_landing_what_came_meanwhile_lands_too_but_once(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    monkeypatch.setattr(run, "_LONG_SECONDS", 0.0 if long else float("inf"))
+    messages = caves.events(30)
+    rounds = iter((messages[10:20], messages[20:]))
+    caves.publish(messages[:10])
+
+    def meanwhile(report: IngestReport) -> None:
+        caves.publish(next(rounds, []))
+
+    landing = Ingestion(caves.settings, caves.shop, caves.kafka, caves.warehouse, "test", meanwhile)
+    report = landing.run()
+    assert (report.landed, report.batches) == ((20, 2) if long else (10, 1))
+    assert sum(report.positions.values()) == report.landed
+    assert ingest(caves).landed == 10
+    if long:
+        require_exactly_once(caves, messages)
+
+
+def test_what_came_meanwhile_is_the_next_run_s_where_it_cannot_be_landed(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run, "_LONG_SECONDS", 0.0)
+    messages = caves.events(20)
+    caves.publish(messages[:10])
+    kafka = _Away(caves, requests=0, timeout_seconds=1)
+
+    def away(report: IngestReport) -> None:
+        caves.publish(messages[10:])
+        kafka.go_away()
+
+    assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test", away).run().landed == 10
+    assert "left to the next run" in caplog.text
+    assert ingest(caves).landed == 10
+    require_exactly_once(caves, messages)
 
 
 # --- quiet topics

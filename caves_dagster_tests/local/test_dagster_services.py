@@ -20,7 +20,7 @@ def test_a_signal_while_the_code_server_starts_leaves_none_behind(home: Path) ->
 
     def interrupt() -> None:
         until(lambda: len(processes_of(home)) == 1, "it is being started", 60)
-        time.sleep(0.3)  # seen before `start_code_server` knows of it
+        time.sleep(1)  # seen before `start_code_server` knows of it; it takes longer to answer
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)

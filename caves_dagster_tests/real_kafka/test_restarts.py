@@ -13,6 +13,7 @@ import pytest
 from caves_dagster.errors import KafkaUnreachable
 from caves_dagster.ingest.report import IngestReport
 from caves_dagster.ingest.run import Ingestion
+from caves_dagster.kafka.client import KafkaClient
 from caves_dagster.kafka.producer import publish
 from caves_dagster.local.apache_kafka.node import ApacheKafka
 from caves_dagster_tests.conftest import Caves
@@ -36,7 +37,7 @@ def test_a_broker_restarted_in_the_middle_of_an_ingestion_loses_and_doubles_noth
     messages = heavy(caves.events(1500))
     caves.publish(messages)
     restarted: list[int] = []
-    failures: list[KafkaUnreachable] = []
+    starting = threading.Thread(target=own_kafka.start)
 
     def restart(report: IngestReport) -> None:
         if not restarted:
@@ -45,16 +46,13 @@ def test_a_broker_restarted_in_the_middle_of_an_ingestion_loses_and_doubles_noth
                 kill(own_kafka)
             else:
                 own_kafka.stop()
-            own_kafka.start()
+            starting.start()
 
     settings = caves.settings.model_copy(update={"batch_max_events": 100})
-    while not failures or len(failures) < 5:
-        try:
-            Ingestion(settings, caves.shop, caves.kafka, caves.warehouse, "restart", restart).run()
-            break
-        except KafkaUnreachable as failure:
-            failures.append(failure)
-    assert restarted
+    patient = KafkaClient(settings.kafka.model_copy(update={"timeout_seconds": 30}))
+    report = Ingestion(settings, caves.shop, patient, caves.warehouse, "restart", restart).run()
+    starting.join()
+    assert report.landed == 1500
     assert restarted[0] < 1500, "the restart came after the end: it shows nothing"
     assert gaps(caves) == []
     require_exactly_once(caves, messages)
@@ -75,7 +73,7 @@ def test_a_broker_that_is_away_is_named_and_what_it_keeps_lands_when_it_is_back(
         ingest(caves)
     with pytest.raises(KafkaUnreachable):
         tick(caves)
-    assert time.monotonic() - began < 4 * caves.settings.kafka.timeout_seconds
+    assert time.monotonic() - began < 6 * caves.settings.kafka.timeout_seconds
     own_kafka.start()
 
     assert ingest(caves).landed == 40
@@ -95,15 +93,14 @@ def test_a_producer_and_an_ingestion_survive_a_broker_that_is_killed_under_both(
         ).require_delivery()
     )
     sender.start()
-    failed = 0
+    patient = KafkaClient(caves.settings.kafka.model_copy(update={"timeout_seconds": 30}))
     for _ in range(2):
         time.sleep(1.5)
         kill(own_kafka)
-        own_kafka.start()
-        try:
-            ingest(caves)
-        except KafkaUnreachable:
-            failed += 1
+        starting = threading.Thread(target=own_kafka.start)
+        starting.start()
+        Ingestion(caves.settings, caves.shop, patient, caves.warehouse, "waits").run()
+        starting.join()
     sender.join(90)
     assert not sender.is_alive()
     ingest(caves)
