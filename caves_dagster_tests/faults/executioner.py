@@ -120,7 +120,7 @@ def _kill_run(stack: Stack, kill: Kill) -> Suffered:
                 process.kill()
                 at = time.time()
                 return Suffered(kill, at, at, in_transaction=inside)
-    raise AssertionError(f"no {kill.target} to kill within {_RUN_SECONDS:.0f} s")
+    raise AssertionError(f"no {kill.target} to kill within {_RUN_SECONDS:.0f} s:\n{stack.told()}")
 
 
 def _transaction_open(stack: Stack, warehouse: Warehouse, transforming: bool) -> bool:

@@ -13,10 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import psutil
+from dagster._core.scheduler.instigation import InstigatorType
 
 from caves_dagster.deploy.carry_out import set_up
 from caves_dagster.jobs import pipeline_name
@@ -32,6 +34,7 @@ from caves_dagster.warehouse.connection import Warehouse
 
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
+_RUNS_TOLD, _TICKS_TOLD, _LINES_TOLD = 10, 3, 30
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _CAVES = "from caves_dagster.cli import main; main()"
 TOPIC_PARTITIONS: Mapping[str, int] = {"sales_events": 6}
@@ -213,6 +216,23 @@ class Stack:
         """The pipeline's runs by status."""
         runs = self.instance.get_runs(dg.RunsFilter(job_name=pipeline_name(self.shop)))
         return Counter(run.status.value for run in runs)
+
+    def told(self) -> str:
+        """What the newest runs and ticks say, and the end of the logs: for whoever asks what is wrong."""
+        lines = []
+        for record in self.instance.get_run_records(limit=_RUNS_TOLD):
+            run = record.dagster_run
+            shown = {name: value for name, value in run.tags.items() if name.startswith("caves/")}
+            made, status = f"{record.create_timestamp:%H:%M:%S}", run.status.value
+            lines.append(f"{made} {run.run_id[:8]} {run.job_name} {status} {shown}")
+        for state in self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+            for tick in self.instance.get_ticks(state.origin.get_id(), state.selector_id, limit=_TICKS_TOLD):
+                began = datetime.fromtimestamp(tick.timestamp, UTC)
+                said = tick.error.message if tick.error else tick.skip_reason or tick.run_ids
+                lines.append(f"{began:%H:%M:%S} {state.name} {tick.status.value} {said}")
+        for log in sorted((self.home / "log").glob("dagster-*.log")):
+            lines += [log.name, *log.read_text(errors="replace").splitlines()[-_LINES_TOLD:]]
+        return "\n".join(lines)
 
     def runs_under_way(self) -> list[dg.DagsterRun]:
         """Those that have not ended."""
