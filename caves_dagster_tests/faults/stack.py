@@ -230,7 +230,7 @@ class Stack:
                 began = datetime.fromtimestamp(tick.timestamp, UTC)
                 said = tick.error.message if tick.error else tick.skip_reason or tick.run_ids
                 lines.append(f"{began:%H:%M:%S} {state.name} {tick.status.value} {said}")
-        for log in sorted((self.home / "log").glob("dagster-*.log")):
+        for log in sorted((self.home / "log").glob("*.log")):
             lines += [log.name, *log.read_text(errors="replace").splitlines()[-_LINES_TOLD:]]
         return "\n".join(lines)
 
