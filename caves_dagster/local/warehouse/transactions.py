@@ -69,7 +69,7 @@ class Transactions:
             if not name:
                 transaction.name = f"tx_{transaction.id}"
             self._cursor.execute("BEGIN")
-            self._cursor.execute(f"SET VARIABLE _caves_mark = {transaction.mark}")
+            self._execute_to_the_end(f"SET VARIABLE _caves_mark = {transaction.mark}")
             self.open = transaction
         return self.open
 
@@ -127,7 +127,19 @@ class Transactions:
     def _finish(self, *, committed: bool) -> None:
         if not committed:
             with suppress(duckdb.Error):  # DuckDB may have dropped it already
-                self._cursor.execute("ROLLBACK")
-        self._cursor.execute("RESET VARIABLE _caves_mark")
+                self._execute_to_the_end("ROLLBACK")
+        self._execute_to_the_end("RESET VARIABLE _caves_mark")
         self.open = None
         self._after(committed)
+
+    def _execute_to_the_end(self, sql: str) -> None:
+        """Run it again while an interrupt hits it that was meant for the statement before.
+
+        A ROLLBACK that was interrupted would leave the transaction to nobody, and its rows locked.
+        """
+        while True:
+            try:
+                self._cursor.execute(sql)
+            except duckdb.InterruptException:
+                continue
+            return

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
+
+from caves_dagster.local.warehouse.transactions import Transactions
 from caves_dagster_tests.local.warehouse.conftest import Server, Sql
 
 
@@ -125,6 +128,33 @@ def test_a_transaction_whose_client_is_silent_is_ended(own_server: Server) -> No
     other("UPDATE FENCE SET epoch = 7")
     assert "idle" in silent.fails(625, "COMMIT")
     assert silent.one("SELECT epoch FROM FENCE") == 7
+
+
+class _Interrupted:
+    """A cursor whose ROLLBACK, and what comes before and after it, an interrupt hits the first time."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+        self._hit: set[str] = set()
+
+    def execute(self, sql: str) -> Any:
+        if sql.startswith(("ROLLBACK", "SET", "RESET")) and sql not in self._hit:
+            self._hit.add(sql)
+            raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+        return self._cursor.execute(sql)
+
+
+def test_an_interrupt_that_hits_the_rollback_leaves_no_row_locked() -> None:
+    duck = duckdb.connect()
+    duck.execute("CREATE TABLE FENCE AS SELECT 0 AS epoch")
+    cursor: Any = _Interrupted(duck.cursor())
+    transactions = Transactions(cursor, lambda transaction: None, lambda committed: None)
+    transactions.begin()
+    cursor.execute("UPDATE FENCE SET epoch = 1")
+    transactions.end("it was aborted")
+    assert transactions.open is None
+    duck.execute("UPDATE FENCE SET epoch = 7")
+    assert duck.execute("SELECT epoch FROM FENCE").fetchall() == [(7,)]
 
 
 def test_begin_within_a_transaction_changes_nothing(sql: Sql) -> None:
