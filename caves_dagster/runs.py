@@ -41,7 +41,7 @@ def _facts(instance: dg.DagsterInstance, record: dg.RunRecord, now: float) -> Ru
     # Only what is under way is looked for, and what should have begun to beat long ago.
     gone = not run.is_finished and is_gone(run.tags.get(PROCESS_TAG))
     if run.status in _STARTS and heartbeat is None and now - changed_at > START_GRACE:
-        gone = _never_began(run)
+        gone = _never_began(instance, run)
     return RunFacts(
         run_id=run.run_id,
         status=run.status.value,
@@ -54,14 +54,19 @@ def _facts(instance: dg.DagsterInstance, record: dg.RunRecord, now: float) -> Ru
     )
 
 
-def _never_began(run: dg.DagsterRun) -> bool:
+def _never_began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether the code server that should have started the run's process is gone, or knows nothing of it.
 
-    So it is when the daemon was killed between noting that it launches a run and launching it.
+    So it is when the daemon was killed between noting that it launches a run and launching it. Killed even
+    before it noted which code server was to do so, it leaves a run that nobody starts; other launchers than
+    the one that asks a code server never note one.
     """
     where = json.loads(run.tags.get(GRPC_INFO_TAG) or "{}")
     if not where:
-        return False
+        # By its name: other launchers need not be installed here.
+        launcher = instance.get_ref().run_launcher_data
+        asks_code_server = launcher is not None and launcher.class_name == "DefaultRunLauncher"
+        return asks_code_server and run.status is dg.DagsterRunStatus.STARTING
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
     from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult

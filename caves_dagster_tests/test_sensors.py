@@ -20,6 +20,7 @@ import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
+from dagster._serdes import ConfigurableClassData
 
 from caves_dagster import sensor_clients
 from caves_dagster.assets.transformation import transform
@@ -374,13 +375,14 @@ def test_a_process_id_that_belongs_to_another_process_by_now_is_nobody_s() -> No
     assert is_gone(f"{machine} {pid} {float(created) - 60:.2f}")
 
 
+@pytest.mark.parametrize("noted", [True, False])
 def test_a_run_that_the_daemon_was_killed_over_before_it_launched_it_is_dead(
-    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noted: bool
 ) -> None:
     run = sensors.run(STATUS.STARTING)
-    sensors.instance.add_run_tags(
-        run.run_id, {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})}
-    )
+    if noted:
+        where = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+        sensors.instance.add_run_tags(run.run_id, {GRPC_INFO_TAG: where})
     assert "is starting" in (sensors.kafka().skip_message or ""), "it is given a moment"
     later = time.time() + START_GRACE + 1
     clock = SimpleNamespace(time=lambda: later, monotonic=time.monotonic, sleep=time.sleep)
@@ -389,6 +391,21 @@ def test_a_run_that_the_daemon_was_killed_over_before_it_launched_it_is_dead(
     found = sensors.instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status is STATUS.FAILURE
+
+
+@pytest.mark.parametrize("status", [STATUS.STARTING, STATUS.STARTED])
+def test_a_run_of_another_launcher_or_of_none_may_take_longer_to_start(
+    caves: Caves, sensors: Sensors, monkeypatch: pytest.MonkeyPatch, status: STATUS
+) -> None:
+    sensors.run(status)
+    if status is STATUS.STARTING:
+        launcher = ConfigurableClassData("dagster_docker", "DockerRunLauncher", "{}")
+        ref = sensors.instance.get_ref()._replace(run_launcher_data=launcher)
+        monkeypatch.setattr(sensors.instance, "get_ref", lambda: ref)
+    later = time.time() + START_GRACE + 1
+    clock = SimpleNamespace(time=lambda: later, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    assert f"is {status.value.lower()}" in (sensors.kafka().skip_message or "")
 
 
 @pytest.mark.parametrize("away", ["kafka", "snowflake"])
