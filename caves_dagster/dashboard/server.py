@@ -55,6 +55,7 @@ def serve(host: str, port: int, shop: str | None) -> None:
     # Streamlit, Altair and pandas import when an icon, a choice, a chart and a table are first drawn.
     import caves_dagster.dashboard.page  # noqa: F401
 
+    # Made before there are threads, two of which could make them twice.
     only = shop or ""
     shared.declared(only)
     shared.snapshots()

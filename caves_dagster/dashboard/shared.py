@@ -42,8 +42,9 @@ def asked(address: Mapping[str, str], key: str, options: Sequence[str], default:
 
 def first_selection(only: str, address: Mapping[str, str]) -> tuple[Shop, Period] | None:
     """What a browser that comes to this address is shown first; None where it names days of its own."""
-    names = list(declared(only))
     name = asked(address, "period", PERIODS, PERIODS[0])
     if name == CHOSEN:
         return None
-    return declared(only)[asked(address, "shop", names, names[0])], period(name, (), today())
+    there = declared(only)
+    names = list(there)
+    return there[asked(address, "shop", names, names[0])], period(name, (), today())
