@@ -41,7 +41,7 @@ def main() -> int:
                 seed,
                 options.limit,
                 60 * options.minutes,
-                lambda line: console.print(line, highlight=False),
+                lambda line: console.print(line, highlight=False, markup=False),
             )
     report.print(console)
     return 0 if report.good else 1

@@ -44,7 +44,7 @@ def carry_out(
     Args:
         limit_seconds: what a recovery may take. After three times as long the plan goes on without it.
         most_seconds: no kill is begun later than that.
-        say: is told each kill, and each recovery.
+        say: is told each kill, each recovery, and of one over the limit what runs, ticks and logs say.
     """
     report = Report(seed, limit_seconds)
     began = time.monotonic()
@@ -63,6 +63,8 @@ def carry_out(
                 suffered.recovered_at = watch.await_reached(suffered.back_at, 3 * limit_seconds)
             producer.require_alive()
             say(_told(suffered, waited=following is None or not following.double))
+            if suffered in report.slow and not (following and following.double):
+                say(stack.told())
         if (last := report.kills[-1]).recovered_at is None:
             last.recovered_at = watch.await_reached(last.back_at, 3 * limit_seconds)
         sent = producer.stop()

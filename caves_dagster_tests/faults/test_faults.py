@@ -39,7 +39,13 @@ def test_nothing_is_lost_or_doubled_and_everything_recovers_whatever_is_killed(
     # At once, past pytest's capture: six minutes without a word look like a test that hangs.
     terminal = Console(file=sys.__stdout__, width=120)
     with running_stack(home, CACHE) as stack:
-        report = carry_out(stack, make_plan(SEED, KILLS), SEED, CI_LIMIT_SECONDS, say=terminal.print)
+        report = carry_out(
+            stack,
+            make_plan(SEED, KILLS),
+            SEED,
+            CI_LIMIT_SECONDS,
+            say=lambda line: terminal.print(line, markup=False),
+        )
     report.print(terminal)
     assert {one.kill.target for one in report.kills} == set(Target)
     assert report.acknowledged > 0
