@@ -39,8 +39,8 @@ from caves_dagster_tests.ingest.accounting import (
     landed_ids,
     require_exactly_once,
 )
+from caves_dagster_tests.ingest.spoiling import SPOILERS, lets_through, spoilt
 from caves_dagster_tests.ingest.test_crashes import begin, end_open_transactions, worker
-from caves_dagster_tests.ingest.test_landing import SPOILERS, lets_through, spoilt
 
 RAW = "RAW_DATA.RAW_EVENTS_STREAM"
 REPLAYS = "RAW_DATA.DEAD_LETTER_REPLAYS"
