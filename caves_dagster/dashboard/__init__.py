@@ -5,5 +5,6 @@ snapshots.py   the same with lag and validation, asked for once however many bro
 shared.py      what all browsers share, and what one is shown first
 period.py  words.py  formats.py     what is chosen; French and English
 server.py  files.py  ahead.py       Streamlit's server, and what makes a first page quick
-charts.py  sections.py  page.py     what is drawn; `page.py` is what Streamlit runs
+charts.py  parts.py  parts.html     what a chart, a box, bars and a table look like; with `style.css`
+sections.py  page.py                what is drawn; `page.py` is what Streamlit runs
 """

@@ -1,10 +1,9 @@
-"""The charts. Their colours stand out 3:1 from a white and from a dark page."""
+"""The chart of revenue per day. Its colours stand out 3:1 from a white and from a dark page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 import altair as alt
 import pandas as pd
@@ -12,11 +11,9 @@ import pandas as pd
 from caves_dagster.dashboard.figures import Line
 from caves_dagster.dashboard.formats import Formats
 
-_WINE, _SLATE = "#C2476B", "#5B8DB8"
-_COLOURS = {"STREAMING": _WINE, "BATCH": _SLATE}
+_COLOURS = {"STREAMING": "#C2476B", "BATCH": "#5B8DB8"}
 _FEWEST_DAYS = 14
 _MONEY, _NUMBER = "$,.2f", ",d"
-Figure = Literal["revenue", "quantity"]
 
 
 def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
@@ -65,38 +62,6 @@ def revenue_per_day(lines: Sequence[Line], formats: Formats) -> alt.Chart:
     )
     located: alt.Chart = chart.properties(height=280, config=_located(formats))
     return located
-
-
-def bars(lines: Sequence[Line], figure: Figure, title: str, formats: Formats, ink: str) -> alt.LayerChart:
-    """One horizontal bar a line, in their order, with its figure in the colour `ink` at its end."""
-    is_money = figure == "revenue"
-    values = [line.amount.revenue if is_money else line.amount.quantity for line in lines]
-    rows = pd.DataFrame(
-        {
-            "name": [line.name or "–" for line in lines],
-            "value": [float(value) for value in values],
-            "label": [
-                formats.money(line.amount.revenue) if is_money else formats.number(line.amount.quantity)
-                for line in lines
-            ],
-        }
-    )
-    most = max(rows["value"], default=1) or 1
-    base = alt.Chart(rows).encode(
-        y=alt.Y(
-            "name:N",
-            title=None,
-            sort=list(rows["name"]),
-            axis=alt.Axis(labelLimit=200, labelFontSize=13, ticks=False),
-        ),
-        # Room for the labels behind the bars.
-        x=alt.X("value:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.6])),
-        tooltip=[alt.Tooltip("name:N", title=title), alt.Tooltip("label:N", title=title)],
-    )
-    bar = base.mark_bar(color=_WINE if is_money else _SLATE, height={"band": 0.65})
-    text = base.mark_text(align="left", dx=5, fontSize=13, color=ink).encode(text="label:N")
-    both: alt.LayerChart = (bar + text).properties(height=max(1, len(lines)) * 36, config=_located(formats))
-    return both
 
 
 def _vega(day: datetime) -> alt.DateTime:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,9 @@ from caves_dagster.dashboard.words import LANGUAGES, WORDS, Language
 from caves_dagster.shop import Shop
 
 _STYLE = Path(__file__).with_name("style.css")
+_HEAD_START_SECONDS = 0.5
+"""A browser draws what comes together when all of it is loaded: the first chart, whose scripts are by far the
+largest, comes so long after the figures."""
 
 
 def page(only: str) -> None:
@@ -104,13 +108,21 @@ def _live(shop: Shop, days: Period, formats: Formats) -> None:
     """What is run again and again."""
     snapshot = snapshots().get(shop, days)
     sections.problems(snapshot, formats)
-    if snapshot.figures is None:
+    figures = snapshot.figures
+    if figures is None:
         return
-    st.caption(formats.words.as_of.format(formats.clock(snapshot.figures.at)))
-    sections.sales(shop, snapshot.figures, formats)
+    st.caption(formats.words.as_of.format(sections.plain(formats.clock(figures.at))))
+    sections.sales(shop, figures, formats)
     reports = snapshots().settings.reports
     sections.trust(snapshot, latest_validation(reports, shop), formats)
-    sections.panels(shop, snapshot.figures, formats)
+    chart = st.container(key="chart")
+    sections.panels(shop, figures, formats)
+    if shop.dashboard.sales and figures.lines("day"):
+        if not st.session_state.get("drawn"):
+            time.sleep(_HEAD_START_SECONDS)
+            st.session_state["drawn"] = True
+        with chart:
+            sections.revenue_per_day(figures, formats)
 
 
 if __name__ == "__main__":

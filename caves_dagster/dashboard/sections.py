@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
-import pandas as pd
 import streamlit as st
 
-from caves_dagster.dashboard import charts
-from caves_dagster.dashboard.figures import Amount, Figures, Line
+from caves_dagster.dashboard import charts, parts
+from caves_dagster.dashboard.figures import Figures, Line
 from caves_dagster.dashboard.formats import Formats
+from caves_dagster.dashboard.parts import Box, Column, Tone
 from caves_dagster.dashboard.snapshots import Snapshot
 from caves_dagster.dashboard.trust import Validation
 from caves_dagster.errors import CavesError
 from caves_dagster.shop import Shop
 
-Cells = dict[str, Callable[[Line], str | float | None]]
-Shown = dict[str, Callable[[float], str]]
-"""How the columns of figures are written."""
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>$:~|#!])")
-_COLOURS = {"PASS": "green", "WARN": "orange", "FAIL": "red"}
+_TONES: dict[str, Tone] = {"PASS": "good", "WARN": "warning", "FAIL": "bad"}
+_CHANGES: dict[int, tuple[str, Tone]] = {1: ("↑ ", "good"), 0: ("", "plain"), -1: ("↓ ", "bad")}
 
 
 def problems(snapshot: Snapshot, formats: Formats) -> None:
@@ -39,43 +37,58 @@ def problems(snapshot: Snapshot, formats: Formats) -> None:
 def sales(shop: Shop, figures: Figures, formats: Formats) -> None:
     """The last 24 hours against those before, and the period."""
     words = formats.words
-    with _row("sales"):
-        if shop.dashboard.sales:
-            now, before = figures.amount("last_day"), figures.amount("day_before")
-            _compared(words.orders_last_day, formats.number(now.items), formats, now.items, before.items)
+    shown = []
+    if shop.dashboard.sales:
+        now, before = figures.amount("last_day"), figures.amount("day_before")
+        total = figures.total
+        average = "" if total.average is None else words.average.format(formats.money(total.average))
+        shown += [
+            _compared(words.orders_last_day, formats.number(now.items), formats, now.items, before.items),
             _compared(
                 words.revenue_last_day, formats.money(now.revenue), formats, now.revenue, before.revenue
-            )
-            total = figures.total
-            _metric(words.orders, formats.number(total.items))
-            average = "" if total.average is None else words.average.format(formats.money(total.average))
-            _metric(words.revenue, formats.money(total.revenue), average)
-        if shop.dashboard.rows:
-            rows = figures.amount("rows_last_day")
+            ),
+            Box(words.orders, formats.number(total.items)),
+            Box(words.revenue, formats.money(total.revenue), average),
+        ]
+    if shop.dashboard.rows:
+        rows = figures.amount("rows_last_day")
+        shown.append(
             _compared(words.rows_last_day, formats.number(rows.items), formats, rows.items, rows.quantity)
-        for line in figures.lines("rows"):
-            _metric(words.rows.format(line.name), formats.number(line.amount.items))
+        )
+    shown += [
+        Box(words.rows.format(line.name), formats.number(line.amount.items)) for line in figures.lines("rows")
+    ]
+    st.html(parts.boxes("", shown))
 
 
 def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -> None:
     """Validation, dead letters, what waits, and the last event."""
     words, figures = formats.words, snapshot.figures
     assert figures is not None
-    st.subheader(words.trust, anchor=False)
-    with _row("trust"):
-        if validation is None:
-            _metric(words.validation, words.not_validated, words.to_validate)
-        else:
-            colour = _COLOURS[validation.status]
-            _metric(words.validation, words.statuses[validation.status], formats.age(validation.at), colour)
-        recent = words.of_last_day.format(formats.number(figures.recent_dead_letters))
-        colour = "red" if figures.recent_dead_letters else "gray"
-        _metric(words.dead_letters, formats.number(figures.dead_letters), recent, colour)
-        known = snapshot.lag is not None and snapshot.kafka_error is None
-        _metric(words.lag, formats.number(snapshot.lag or 0) if known else words.unknown, words.messages)
-        last = snapshot.last_event
-        age = words.never if last is None else formats.age(last)
-        _metric(words.last_event, age, "" if last is None else formats.moment(last))
+    if validation is None:
+        validated = Box(words.validation, words.not_validated, words.to_validate)
+    else:
+        tone = _TONES[validation.status]
+        validated = Box(words.validation, words.statuses[validation.status], formats.age(validation.at), tone)
+    recent = words.of_last_day.format(formats.number(figures.recent_dead_letters))
+    known = snapshot.lag is not None and snapshot.kafka_error is None
+    last = snapshot.last_event
+    shown = [
+        validated,
+        Box(
+            words.dead_letters,
+            formats.number(figures.dead_letters),
+            recent,
+            "bad" if figures.recent_dead_letters else "plain",
+        ),
+        Box(words.lag, formats.number(snapshot.lag or 0) if known else words.unknown, words.messages),
+        Box(
+            words.last_event,
+            words.never if last is None else formats.age(last),
+            "" if last is None else formats.moment(last),
+        ),
+    ]
+    st.html(parts.boxes(words.trust, shown))
     if validation is not None and validation.wanting:
         wanting = ", ".join(
             f"`{name}` ({words.statuses[status]})" for name, status in validation.wanting.items()
@@ -83,8 +96,17 @@ def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -
         st.caption(words.wanting.format(wanting))
 
 
+def revenue_per_day(figures: Figures, formats: Formats) -> None:
+    """The chart, of a period in which something was sold."""
+    words = formats.words
+    st.subheader(f"{words.revenue_per_day} ({formats.currency})", anchor=False)
+    told = f"{formats.money(figures.total.revenue)}, {formats.number(figures.total.items)} {words.sales}"
+    chart = charts.revenue_per_day(figures.lines("day"), formats)
+    st.altair_chart(chart, key="per_day", alt=f"{words.revenue_per_day}: {told}")
+
+
 def panels(shop: Shop, figures: Figures, formats: Formats) -> None:
-    """Charts and tables of what the shop declares."""
+    """Bars and tables of what the shop declares."""
     words = formats.words
     if shop.dashboard.sales:
         if figures.lines("day"):
@@ -101,143 +123,76 @@ def panels(shop: Shop, figures: Figures, formats: Formats) -> None:
 
 def _sold(figures: Figures, formats: Formats) -> None:
     words = formats.words
-    st.subheader(f"{words.revenue_per_day} ({formats.currency})", anchor=False)
-    told = f"{formats.money(figures.total.revenue)}, {formats.number(figures.total.items)} {words.sales}"
-    chart = charts.revenue_per_day(figures.lines("day"), formats)
-    st.altair_chart(chart, key="per_day", alt=f"{words.revenue_per_day}: {told}")
-    left, right = st.columns(2, gap="large")
-    with left:
-        _bars("by_quantity", figures.lines("by_quantity"), "quantity", words.top_by_quantity, formats)
-    with right:
-        _bars("by_revenue", figures.lines("by_revenue"), "revenue", words.top_by_revenue, formats)
+    st.html(
+        parts.beside(
+            parts.bars(words.top_by_quantity, "quantity", figures.lines("by_quantity"), formats),
+            parts.bars(words.top_by_revenue, "revenue", figures.lines("by_revenue"), formats),
+        )
+    )
     if figures.lines("channel"):
-        _bars("channel", figures.lines("channel"), "revenue", words.by_channel, formats)
+        st.html(parts.bars(words.by_channel, "revenue", figures.lines("channel"), formats))
 
 
 def _stock(figures: Figures, formats: Formats) -> None:
     words = formats.words
-    left, right = st.columns(2, gap="large")
-    with left:
-        if figures.lines("stock"):
-            _bars("stock", figures.lines("stock"), "quantity", words.stock_by_category, formats)
-    with right:
-        st.subheader(words.low_stock, anchor=False)
-        count = figures.amount("low").items
-        if not count:
-            st.caption(words.no_low_stock)
-            return
-        st.caption(words.low_stock_of.format(formats.number(count)))
-        cells: Cells = {
-            words.product: lambda line: line.name,
-            words.place: lambda line: line.detail,
-            words.stock: lambda line: line.amount.quantity,
-        }
-        _table("low", figures.lines("lowest"), cells, {words.stock: _number(formats)}, words.low_stock)
+    count = figures.amount("low").items
+    columns = [
+        Column(words.product, lambda line: line.name or ""),
+        Column(words.place, lambda line: line.detail or ""),
+        Column(words.stock, lambda line: formats.number(line.amount.quantity), is_figure=True),
+    ]
+    remark = words.low_stock_of.format(formats.number(count)) if count else words.no_low_stock
+    low = parts.table(words.low_stock, figures.lines("lowest") if count else (), columns, remark)
+    stock = figures.lines("stock")
+    if stock:
+        low = parts.beside(parts.bars(words.stock_by_category, "quantity", stock, formats), low)
+    st.html(low)
 
 
 def _latest(lines: Sequence[Line], formats: Formats) -> None:
     words = formats.words
-    cells: Cells = {
-        words.date: lambda line: None if line.moment is None else formats.day(line.moment),
-        words.time: lambda line: None if line.moment is None else formats.clock(line.moment),
-        words.number: lambda line: line.id,
-        words.product: lambda line: line.name,
-        words.quantity: lambda line: line.amount.quantity,
-        words.revenue_column: lambda line: float(line.amount.revenue),
-        words.channel: lambda line: line.detail,
-        words.customer: lambda line: line.customer,
-        words.source: lambda line: words.sources.get(line.source or "", line.source),
-    }
-    st.subheader(words.latest, anchor=False)
-    figures: Shown = {
-        words.quantity: _number(formats),
-        words.revenue_column: lambda value: formats.money(Decimal(repr(value))),
-    }
-    _table("latest", lines, cells, figures, words.latest)
+    columns = [
+        Column(words.date, lambda line: "" if line.moment is None else formats.day(line.moment)),
+        Column(words.time, lambda line: "" if line.moment is None else formats.clock(line.moment)),
+        Column(words.number, lambda line: line.id or ""),
+        Column(words.product, lambda line: line.name or ""),
+        Column(words.quantity, lambda line: formats.number(line.amount.quantity), is_figure=True),
+        Column(words.revenue_column, lambda line: formats.money(line.amount.revenue), is_figure=True),
+        Column(words.channel, lambda line: line.detail or ""),
+        Column(words.customer, lambda line: line.customer or ""),
+        Column(words.source, lambda line: words.sources.get(line.source or "", line.source or "")),
+    ]
+    with st.container(key="latest"):
+        st.html(parts.table(words.latest, lines, columns))
 
 
 def _latest_rows(lines: Sequence[Line], shop: Shop, formats: Formats) -> None:
     words = formats.words
-    st.subheader(words.latest_rows, anchor=False)
+    columns = [
+        Column(words.date, lambda line: "" if line.moment is None else formats.moment(line.moment)),
+        Column("Id", lambda line: line.id or ""),
+        Column(words.details, lambda line: line.detail or ""),
+    ]
+    with st.container(key="latest_rows"):
+        st.html(parts.table(words.latest_rows, lines, columns))
     if not lines:
         st.info(words.nothing_yet.format(shop.name))
-        return
-    cells: Cells = {
-        words.date: lambda line: None if line.moment is None else formats.moment(line.moment),
-        "Id": lambda line: line.id,
-        words.details: lambda line: line.detail,
-    }
-    _table("latest_rows", lines, cells, {}, words.latest_rows)
 
 
-def _row(key: str) -> st.delta_generator.DeltaGenerator:
-    """Boxes beside each other, as many as there is room for."""
-    return st.container(horizontal=True, key=key)
-
-
-def _metric(label: str, value: str, below: str = "", colour: str = "gray") -> None:
-    st.metric(
-        label,
-        value,
-        delta=below or None,
-        delta_color=colour,  # type: ignore[arg-type]
-        delta_arrow="off",
-        border=True,
-        height="stretch",
-    )
-
-
-def _compared(label: str, value: str, formats: Formats, now: int | Decimal, before: int | Decimal) -> None:
+def _compared(label: str, value: str, formats: Formats, now: int | Decimal, before: int | Decimal) -> Box:
     """A figure, and its change against the day before."""
     change = formats.change(now, before)
-    st.metric(
-        label,
-        value,
-        delta=change,
-        delta_description=formats.words.on_the_day_before if change else None,
-        border=True,
-        height="stretch",
-    )
-
-
-def _bars(key: str, lines: Sequence[Line], figure: charts.Figure, title: str, formats: Formats) -> None:
-    st.subheader(title, anchor=False)
-    told = [f"{line.name} {_figure(line.amount, figure, formats)}" for line in lines]
-    st.altair_chart(
-        charts.bars(lines, figure, title, formats, _ink()), key=key, alt=f"{title}: {', '.join(told)}"
-    )
-
-
-def _figure(amount: Amount, figure: charts.Figure, formats: Formats) -> str:
-    return formats.money(amount.revenue) if figure == "revenue" else formats.number(amount.quantity)
-
-
-def _table(key: str, lines: Sequence[Line], cells: Cells, figures: Shown, alt: str) -> None:
-    """A table as HTML has it, of the columns that hold anything, figures flush right."""
-    columns: dict[str, list[object]] = {}
-    for name, cell in cells.items():
-        found = [cell(line) for line in lines]
-        if name in figures:
-            columns[name] = list(found)
-        elif any(found):
-            columns[name] = [plain(str(one or "")) for one in found]
-    # An id of its own would make Streamlit draw the table anew each time.
-    styled = pd.DataFrame(columns).style.set_uuid(key).format(figures)  # type: ignore[arg-type]
-    with st.container(key=f"table_{key}"):
-        st.table(styled, border="horizontal", hide_index=True, alt=alt)
-
-
-def _number(formats: Formats) -> Callable[[float], str]:
-    return lambda value: formats.number(int(value))
-
-
-def _ink() -> str:
-    """The colour of text."""
-    return "#FAFAFA" if st.context.theme.type == "dark" else "#31333F"
+    if change is None:
+        return Box(label, value)
+    arrow, tone = _CHANGES[(now > before) - (now < before)]
+    return Box(label, value, f"{arrow}{change}", tone, formats.words.on_the_day_before)
 
 
 def plain(text: str) -> str:
-    """Text of an event as it is: Streamlit would take it for Markdown, and fetch an image that it names."""
+    """Text of an event as it is: Streamlit would take it for Markdown, and fetch an image that it names.
+
+    Also a time of day, whose minutes it takes for an emoji's name; to find none it loads their whole list.
+    """
     return _MARKDOWN.sub(r"\\\1", text)
 
 

@@ -24,7 +24,6 @@ _LATE = (
     "streamlit.emojis",
     "narwhals._pandas_like.namespace",
     "pyarrow.pandas_compat",
-    "pandas.io.formats.style",
 )
 _OPTIONS: dict[str, object] = {
     # No mail address asked for, no figures sent anywhere, no browser opened, no menu, no traceback shown.
@@ -52,7 +51,7 @@ def serve(host: str, port: int, shop: str | None) -> None:
         shop: the one shop to be shown; None for each of them.
     """
     # What the page imports takes seconds, for which the first browser would have to wait; and so does what
-    # Streamlit, Altair and pandas import when an icon, a choice, a chart and a table are first drawn.
+    # Streamlit, Altair and pandas import when an icon, a choice and a chart are first drawn.
     import caves_dagster.dashboard.page  # noqa: F401
 
     # Made before there are threads, two of which could make them twice.

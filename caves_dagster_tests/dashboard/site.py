@@ -98,8 +98,8 @@ class Look:
 
     def figure(self, label: str) -> str:
         """The figure in the box that is called so."""
-        box = self.page.get_by_test_id("stMetric").filter(has_text=label)
-        return box.get_by_test_id("stMetricValue").inner_text(timeout=SECONDS * 1000)
+        box = self.page.locator(".boxes > div").filter(has_text=label)
+        return box.locator(".figure").inner_text(timeout=SECONDS * 1000)
 
     def number(self, label: str) -> int:
         """The same as a number."""

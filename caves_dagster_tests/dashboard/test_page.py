@@ -107,7 +107,7 @@ def test_the_figures_follow_the_events_and_are_the_warehouse_s(running: Running)
         until(lambda: look.figure("Waiting in Kafka") == "0", "no lag", SECONDS)
         assert "ago" in look.figure("Last event")
         assert look.figure("Validation") == "None yet"
-        assert look.page.get_by_test_id("stTable").last.locator("tbody tr").count() == 20
+        assert look.page.get_by_role("table", name="The 20 latest orders").locator("tbody tr").count() == 20
         assert look.errors == []
         assert {
             urlsplit(one).hostname for one in look.requests if not one.startswith(("data:", "blob:"))
