@@ -34,8 +34,11 @@ class StaticFiles:
         self._files = {
             f"/{path.relative_to(_ROOT).as_posix()}": path for path in (_ROOT / "static").rglob("*.*")
         }
+        # Without those that the page names itself: a proxy may take no headers of more than 4 KB.
+        page = (_ROOT / "index.html").read_text(encoding="utf-8")
+        addresses = [path.relative_to(_ROOT).as_posix() for path in _scripts(_DRAWN_FIRST)]
         self._links = ", ".join(
-            f"</{path.relative_to(_ROOT).as_posix()}>; rel=modulepreload" for path in _scripts(_DRAWN_FIRST)
+            f"</{address}>; rel=modulepreload" for address in addresses if address not in page
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

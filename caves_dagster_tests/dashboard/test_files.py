@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,32 @@ def test_everything_else_is_left_to_streamlit(path: str) -> None:
 
 def test_what_only_asks_for_the_headers_is_left_to_streamlit() -> None:
     assert answered(f"/static/js/{SCRIPT.name}", "HEAD") is None
+
+
+def test_the_page_names_what_its_choices_are_drawn_with() -> None:
+    sent: list[Any] = []
+
+    async def streamlits(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-its-own", b"1")]})
+        await send({"type": "http.response.body", "body": b"the page"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    def asked(path: str) -> dict[str, str]:
+        sent.clear()
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        asyncio.run(StaticFiles(streamlits)(scope, None, send))  # type: ignore[arg-type]
+        assert sent[1]["body"] == b"the page"
+        return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+    assert "link" not in asked("/_stcore/health")
+    headers = asked("/")
+    assert headers["x-its-own"] == "1"
+    links = headers["link"].split(", ")
+    assert len(links) == len(set(links))
+    named = [re.fullmatch(r"</(static/js/([\w-]+)\.[^>]+\.js)>; rel=modulepreload", link) for link in links]
+    assert all(one is not None and (ROOT / one[1]).is_file() for one in named)
+    assert len(headers["link"]) < 4000
+    # By the names that this version of Streamlit gives them; what they import is there too.
+    assert {"Selectbox", "ButtonGroup", "Html"} < {one[2] for one in named if one is not None}

@@ -120,6 +120,7 @@ def test_the_shop_is_changed_by_keyboard_and_stays_in_the_address(running: Runni
         page = look.page
         page.get_by_role("heading", name="Les Caves d'Albert").wait_for(timeout=SECONDS * 1000)
         look.figure("Orders in the period")
+        page.get_by_role("combobox").first.wait_for(timeout=SECONDS * 1000)
         # The link that skips to the content, the content, the first choice.
         for _ in range(3):
             page.keyboard.press("Tab")
