@@ -111,11 +111,14 @@ class Look:
 
 
 @contextmanager
-def looking(browser: Browser, address: str, locale: str = "en-GB", dark: bool = False) -> Iterator[Look]:
-    """A page while the block runs."""
+def looking(
+    browser: Browser, address: str, locale: str = "en-GB", dark: bool = False, script: str = ""
+) -> Iterator[Look]:
+    """A page while the block runs; with a script of one's own in it, before its own."""
     context = browser.new_context(
         locale=locale, color_scheme="dark" if dark else "light", viewport={"width": 1280, "height": 2400}
     )
+    context.add_init_script(script)
     look = Look(context.new_page())
     look.page.on("console", lambda one: look.errors.append(one.text) if one.type == "error" else None)
     look.page.on("pageerror", lambda error: look.errors.append(str(error)))
