@@ -57,6 +57,7 @@ HEAVY = (
     "duckdb",
     "streamlit",
     "leather",
+    "botocore",
 )
 IMPORT_BUDGET = 2.9
 """Times `import dagster`, which it includes: 2.4 were seen. Seconds say more of the machine."""

@@ -7,14 +7,10 @@ streaming half's latency.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-
-import snowflake.connector
-from snowflake.connector import errors as connector_errors
-from snowflake.connector.backoff_policies import exponential_backoff
-from snowflake.connector.vendored.requests.exceptions import RequestException
 
 from caves_dagster.errors import (
     CavesError,
@@ -26,6 +22,19 @@ from caves_dagster.errors import (
     WriteConflict,
 )
 from caves_dagster.settings import SnowflakeSettings
+
+# For workload identities on AWS, with which no setting of ours signs in, the connector imports boto3 if there
+# is one: half a second in every process. None says that there is none (importlib), until it is imported.
+_NOT_FOR_THE_CONNECTOR = {"boto3", "botocore"} - sys.modules.keys()
+sys.modules.update(dict.fromkeys(_NOT_FOR_THE_CONNECTOR))  # type: ignore[arg-type]
+try:
+    import snowflake.connector
+    from snowflake.connector import errors as connector_errors
+    from snowflake.connector.backoff_policies import exponential_backoff
+    from snowflake.connector.vendored.requests.exceptions import RequestException
+finally:
+    for _name in _NOT_FOR_THE_CONNECTOR:
+        del sys.modules[_name]
 
 log = logging.getLogger(__name__)
 # It writes a traceback for what it raises too.
