@@ -67,6 +67,19 @@ def test_the_job_carries_a_topic_to_production_and_its_checks_pass(
     assert all("figures" in evaluation.metadata for evaluation in checks.values())
 
 
+def test_nothing_is_checked_before_everything_is_transformed(
+    caves: Caves, instance: dg.DagsterInstance
+) -> None:
+    caves.publish(caves.events(50))
+    steps = [
+        event.step_key or "" for event in run_job(caves, instance).all_node_events if event.is_step_start
+    ]
+    checks = [step.endswith("_checks") for step in steps]
+    transformations = [f"caves_{step.stream.name.lower()}" for step in caves.shop.transformations]
+    assert steps[0] == "caves_raw"
+    assert sorted(steps[1 : checks.index(True)]) == sorted(transformations)
+
+
 def test_what_the_run_shows_is_what_happened(caves: Caves, instance: dg.DagsterInstance) -> None:
     messages = caves.events(200, invalid_rate=0.1)
     invalid = sum(message.event_id is None for message in messages)

@@ -74,6 +74,8 @@ def transformation_asset(shop: Shop, step: Transformation) -> dg.AssetsDefinitio
         specs=[spec.replace_attributes(skippable=True) for spec in specs],
         required_resource_keys={"warehouse", "heartbeat"},
         description=f"Consumes {step.stream.full_name} in one transaction.",
+        # Before the checks of RAW, which hold nothing up.
+        op_tags={"dagster/priority": "1"},
     )
     def consume_stream(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         warehouse = context.resources.warehouse

@@ -1,7 +1,7 @@
 """Streamlit's scripts, styles and fonts, out of memory: a first page asks for more than a hundred of them.
 
 Streamlit reads each from the disk, in pieces and threads, while the browser waits and the page is being made.
-And a browser asks for what draws a choice or a box when there is one to be drawn: here it is told before.
+And a browser asks for what draws a choice or a figure when there is one to be drawn: here it is told before.
 """
 
 from __future__ import annotations

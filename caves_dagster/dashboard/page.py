@@ -116,8 +116,12 @@ def _live(shop: Shop, days: Period, formats: Formats) -> None:
     reports = snapshots().settings.reports
     sections.trust(snapshot, latest_validation(reports, shop), formats)
     chart = st.container(key="chart")
+    sold = shop.dashboard.sales and figures.lines("day")
+    if sold:
+        with chart:
+            sections.revenue_heading(formats)
     sections.panels(shop, figures, formats)
-    if shop.dashboard.sales and figures.lines("day"):
+    if sold:
         if not st.session_state.get("drawn"):
             time.sleep(_HEAD_START_SECONDS)
             st.session_state["drawn"] = True

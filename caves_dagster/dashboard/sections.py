@@ -96,10 +96,14 @@ def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -
         st.caption(words.wanting.format(wanting))
 
 
+def revenue_heading(formats: Formats) -> None:
+    """What stands above the chart, and keeps its room until it comes (`style.css`)."""
+    st.subheader(f"{formats.words.revenue_per_day} ({formats.currency})", anchor=False)
+
+
 def revenue_per_day(figures: Figures, formats: Formats) -> None:
     """The chart, of a period in which something was sold."""
     words = formats.words
-    st.subheader(f"{words.revenue_per_day} ({formats.currency})", anchor=False)
     told = f"{formats.money(figures.total.revenue)}, {formats.number(figures.total.items)} {words.sales}"
     chart = charts.revenue_per_day(figures.lines("day"), formats)
     st.altair_chart(chart, key="per_day", alt=f"{words.revenue_per_day}: {told}")

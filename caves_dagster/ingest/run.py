@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 _BROKER_TIMEOUTS = 2
 """How long a run waits for a broker that it has found away, in the client's time-outs: one that is started
 again answers by then. For longer the sensor waits better than a run does."""
-_LONG_SECONDS = 5.0
-"""As long as it takes another run to start: what came meanwhile, while a backlog was drained or the broker
-waited for, is landed by this one."""
+_LONG_SECONDS = 2.0
+"""A run that landed, or waited for the broker, for longer lands what came meanwhile too. The next one has to
+wait for this one's transformations, and to start: ten seconds and more."""
 
 
 class Ingestion:
