@@ -20,6 +20,7 @@ $(INSTALLED): installer.lock requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r installer.lock
 	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes installer.lock requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q caves_dagster
 	@touch $@
 
 demo: $(INSTALLED)  ## 20,000 events from Kafka to production on a platform of its own, then the figures

@@ -83,7 +83,7 @@ def dagster_services(
         webserver = None
         if webserver_port is not None:
             address = ("--host", HOST, "--port", str(webserver_port))
-            webserver = _start(home, env, WEBSERVER, "dagster_webserver", *address, *_workspace(home))
+            webserver = _start(home, env, WEBSERVER, "-m", "dagster_webserver", *address, *_workspace(home))
             started.callback(end, webserver, _GRACE_SECONDS)
         yield Services(code_server, daemon, webserver)
 
@@ -100,7 +100,9 @@ def start_code_server(home: Path, environment: Mapping[str, str]) -> psutil.Proc
     port = ports.any_free(HOST)
     address = ("--host", HOST, "--port", str(port))
     code = ("-m", "caves_dagster.definitions", "--use-python-environment-entry-point")
-    process = _start(home, environment, CODE_SERVER, "dagster", "api", "grpc", *address, *code)
+    # Not `-m dagster`: each run's process would import that module anew, and all of the command line with it.
+    command = ("-c", "from dagster._cli import main; main()", "api", "grpc")
+    process = _start(home, environment, CODE_SERVER, *command, *address, *code)
     try:
         _await_answer(process, home, port)
         # The location's name stays when the port changes: sensors keep their state under it.
@@ -128,7 +130,7 @@ def start_daemon(home: Path, environment: Mapping[str, str]) -> psutil.Process:
     Raises:
         PlatformError: it ended at once.
     """
-    return _start(home, environment, DAEMON, "dagster._daemon", "run", *_workspace(home))
+    return _start(home, environment, DAEMON, "-m", "dagster._daemon", "run", *_workspace(home))
 
 
 def _workspace(home: Path) -> tuple[str, str]:
@@ -139,12 +141,9 @@ def _log(home: Path, name: str) -> Path:
     return home / "log" / f"{name}.log"
 
 
-def _start(
-    home: Path, environment: Mapping[str, str], name: str, module: str, *arguments: str
-) -> psutil.Process:
-    command = [sys.executable, "-m", module, *arguments]
+def _start(home: Path, environment: Mapping[str, str], name: str, *arguments: str) -> psutil.Process:
     log = _log(home, name)
-    process = spawn(command, 0, log, PROJECT_ROOT, environment=environment).find()
+    process = spawn([sys.executable, *arguments], 0, log, PROJECT_ROOT, environment=environment).find()
     if process is None:
         raise PlatformError(f"{name} ended while starting.", f"Its log is {log}.")
     return process

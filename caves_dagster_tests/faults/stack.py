@@ -39,7 +39,7 @@ _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 _CAVES = "from caves_dagster.cli import main; main()"
 TOPIC_PARTITIONS: Mapping[str, int] = {"sales_events": 6}
 # Small batches: landing what came in meanwhile takes some seconds, so that it can be killed half way.
-BATCH_MAX_EVENTS = 100
+BATCH_MAX_EVENTS = 200
 
 
 class Stack:
