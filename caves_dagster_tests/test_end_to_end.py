@@ -71,9 +71,9 @@ def test_nothing_is_checked_before_everything_is_transformed(
     caves: Caves, instance: dg.DagsterInstance
 ) -> None:
     caves.publish(caves.events(50))
-    steps = [
-        event.step_key or "" for event in run_job(caves, instance).all_node_events if event.is_step_start
-    ]
+    run_id = run_job(caves, instance).run_id
+    started = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+    steps = [entry.step_key or "" for entry in started]
     transformations = {f"caves_{step.stream.name.lower()}" for step in caves.shop.transformations}
     first_check = [step.endswith("_checks") for step in steps].index(True)
     assert set(steps[1 : 1 + len(transformations)]) == transformations
