@@ -5,7 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 # A worker waits for its servers half of the time: one more than there are cores.
-PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadgroup
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL := -n $(shell expr $(CORES) + 1) --dist loadgroup
 
 .PHONY: help install demo up kafka kafka-stop test test-whole test-slow test-kafka test-snowflake test-faults faults backlog bench-batch bench-consumer check lock clean
 
@@ -42,7 +43,8 @@ test-whole: $(INSTALLED)  ## The tests that use commands, servers and runs as pr
 	$(BIN)/python -m pytest $(PARALLEL) -m 'whole and not slow and not real_kafka'
 
 test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed payloads
-	$(BIN)/python -m pytest -m 'slow and not real_kafka'
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m 'slow and not timed and not real_kafka'
+	$(BIN)/python -m pytest -m 'timed and not real_kafka'
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
 	$(BIN)/python -m pytest -m "real_kafka and not faults" -rs

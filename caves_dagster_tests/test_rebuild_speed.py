@@ -14,7 +14,7 @@ from caves_dagster.rebuild import drain, rebuild
 from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.many import insert_events, insert_sales
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 EVENTS = 1_000_000
 REBUILD_SECONDS = 60

@@ -19,7 +19,7 @@ from caves_dagster_tests.conftest import Caves
 from caves_dagster_tests.many import insert_events, insert_sales
 from caves_dagster_tests.raw_rows import Feed, insert_raw
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 EVENTS = 1_430_000
 ORDERS = 1_001_000
