@@ -45,7 +45,7 @@ from caves_dagster.warehouse.streams import waiting
 
 OBSERVE_SECONDS = 60.0
 ASK_SECONDS = 60.0
-_BETWEEN_TICKS = 1.0
+_BETWEEN_TICKS = 1.5
 _LOOK_AGAIN_SECONDS = 0.5
 _Renewed = Callable[[dict[str, Any], float], list[dg.AssetMaterialization]]
 
@@ -83,7 +83,7 @@ def sensors(
             result = _with_checks(result, checks)
             cursor = result.cursor or cursor
             observed += result.asset_events
-            if held or result.run_requests or time.monotonic() > deadline:
+            if held or result.run_requests or time.monotonic() + _LOOK_AGAIN_SECONDS > deadline:
                 return result._replace(cursor=cursor, asset_events=observed)
             time.sleep(_LOOK_AGAIN_SECONDS)
 

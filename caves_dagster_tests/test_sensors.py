@@ -101,7 +101,7 @@ class Sensors:
         return run
 
 
-Make = Callable[[Settings], Sensors]
+Make = Callable[..., Sensors]
 
 
 @pytest.fixture
@@ -109,9 +109,9 @@ def make(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Itera
     """Builds sensors whose warehouse notes its statements."""
     made: list[Sensors] = []
 
-    def build(settings: Settings) -> Sensors:
-        # A tick looks on for the interval less a second: here it looks once.
-        settings = settings.model_copy(update={"sensor_interval_seconds": 1})
+    def build(settings: Settings, interval: int = 1) -> Sensors:
+        # A tick looks on for most of the interval: for that of a second it looks once.
+        settings = settings.model_copy(update={"sensor_interval_seconds": interval})
         warehouse = Recording(settings.snowflake)
         clients = Clients(KafkaClient(settings.kafka), warehouse)
         monkeypatch.setattr(Clients, "of", lambda _: clients)
@@ -167,6 +167,39 @@ def test_an_event_after_the_lull_launches_a_run(caves: Caves, sensors: Sensors) 
     assert launched(sensors.kafka()) == 1
     ingest(caves)
     assert launched(sensors.kafka()) == 0
+
+
+class _Clock:
+    """Time that passes when somebody sleeps, and with each look that a sensor takes."""
+
+    def __init__(self, seconds_a_look: float) -> None:
+        self.seconds, self.looks, self._a_look = 0.0, 0, seconds_a_look
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def time(self) -> float:
+        return time.time()
+
+    def look(self, *_: object) -> str:
+        self.looks += 1
+        self.seconds += self._a_look
+        return ""
+
+
+@pytest.mark.parametrize(("seconds_a_look", "looks"), [(0.1, 5), (0.5, 3), (1.0, 2)])
+def test_a_tick_looks_on_but_ends_before_the_next_one_is_due(
+    caves: Caves, make: Make, monkeypatch: pytest.MonkeyPatch, seconds_a_look: float, looks: int
+) -> None:
+    sensors, clock = make(caves.settings, interval=5), _Clock(seconds_a_look)
+    monkeypatch.setattr("caves_dagster.sensors.time", clock)
+    monkeypatch.setattr("caves_dagster.sensors.held_lease", clock.look)
+    assert launched(sensors.kafka()) == 0
+    assert clock.looks >= looks
+    assert clock.seconds <= 4.0
 
 
 @pytest.mark.parametrize("cursor", [None, "", "not JSON", "[1]", '"text"', "{}"])
