@@ -16,13 +16,13 @@ import streamlit as st
 
 from caves_dagster.dashboard import sections
 from caves_dagster.dashboard.formats import Formats
+from caves_dagster.dashboard.parts import STYLE
 from caves_dagster.dashboard.period import CHOSEN, Period, period, today
 from caves_dagster.dashboard.shared import PERIODS, asked, declared, snapshots
 from caves_dagster.dashboard.trust import latest_validation
 from caves_dagster.dashboard.words import LANGUAGES, WORDS, Language
 from caves_dagster.shop import Shop
 
-_STYLE = Path(__file__).with_name("style.css")
 _HEAD_START_SECONDS = 0.5
 """A browser draws what comes together when all of it is loaded: the first chart, whose scripts are by far the
 largest, comes so long after the figures."""
@@ -35,7 +35,7 @@ def page(only: str) -> None:
         only: the one shop to be shown; "" for each of them.
     """
     st.set_page_config("Dashboard", Path(__file__).with_name("icon.svg"), layout="wide")
-    st.html(_STYLE)
+    st.html(STYLE)
     heading = st.container(key="heading")
     shop, language, days = _choices(declared(only))
     heading.title(shop.title, anchor=False)
@@ -112,9 +112,10 @@ def _live(shop: Shop, days: Period, formats: Formats) -> None:
     if figures is None:
         return
     st.caption(formats.words.as_of.format(sections.plain(formats.clock(figures.at))))
-    sections.sales(shop, figures, formats)
-    reports = snapshots().settings.reports
-    sections.trust(snapshot, latest_validation(reports, shop), formats)
+    st.html(sections.sales(shop, figures, formats))
+    validation = latest_validation(snapshots().settings.reports, shop)
+    st.html(sections.trust(snapshot, validation, formats))
+    sections.wanting(validation, formats)
     chart = st.container(key="chart")
     sold = shop.dashboard.sales and figures.lines("day")
     if sold:

@@ -28,6 +28,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+STYLE = Path(__file__).with_name("style.css")
 _PARTS: Any = _TEMPLATES.get_template("parts.html").module
 
 
@@ -56,6 +57,14 @@ class _Bar:
     name: str
     figure: str
     share: float
+
+
+def first(title: str, as_of: str, *shown: Markup) -> Markup:
+    """The same as the page begins with, for its HTML."""
+    style = Markup(STYLE.read_text(encoding="utf-8"))
+    return Markup(
+        _TEMPLATES.get_template("first.html").render(title=title, as_of=as_of, parts=shown, style=style)
+    )
 
 
 def boxes(heading: str, shown: Sequence[Box]) -> Markup:

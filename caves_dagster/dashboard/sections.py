@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import streamlit as st
+from markupsafe import Markup
 
 from caves_dagster.dashboard import charts, parts
 from caves_dagster.dashboard.figures import Figures, Line
@@ -34,7 +35,7 @@ def problems(snapshot: Snapshot, formats: Formats) -> None:
         st.warning(f"{words.broker_away}  \n{_told(snapshot.kafka_error)}")
 
 
-def sales(shop: Shop, figures: Figures, formats: Formats) -> None:
+def sales(shop: Shop, figures: Figures, formats: Formats) -> Markup:
     """The last 24 hours against those before, and the period."""
     words = formats.words
     shown = []
@@ -58,10 +59,10 @@ def sales(shop: Shop, figures: Figures, formats: Formats) -> None:
     shown += [
         Box(words.rows.format(line.name), formats.number(line.amount.items)) for line in figures.lines("rows")
     ]
-    st.html(parts.boxes("", shown))
+    return parts.boxes("", shown)
 
 
-def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -> None:
+def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -> Markup:
     """Validation, dead letters, what waits, and the last event."""
     words, figures = formats.words, snapshot.figures
     assert figures is not None
@@ -88,12 +89,15 @@ def trust(snapshot: Snapshot, validation: Validation | None, formats: Formats) -
             "" if last is None else formats.moment(last),
         ),
     ]
-    st.html(parts.boxes(words.trust, shown))
+    return parts.boxes(words.trust, shown)
+
+
+def wanting(validation: Validation | None, formats: Formats) -> None:
+    """The checks that did not pass."""
+    words = formats.words
     if validation is not None and validation.wanting:
-        wanting = ", ".join(
-            f"`{name}` ({words.statuses[status]})" for name, status in validation.wanting.items()
-        )
-        st.caption(words.wanting.format(wanting))
+        checks = [f"`{name}` ({words.statuses[status]})" for name, status in validation.wanting.items()]
+        st.caption(words.wanting.format(", ".join(checks)))
 
 
 def revenue_heading(formats: Formats) -> None:

@@ -1,16 +1,25 @@
-"""The figures are asked for when a browser opens the page, and by nothing else."""
+"""A browser that opens the page finds the figures in it; nothing else asks for them."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from caves_dagster.dashboard import ahead
 from caves_dagster.dashboard.ahead import AskAhead
+from caves_dagster.dashboard.figures import Amount, Figures, Line
 from caves_dagster.dashboard.period import Period, period, today
+from caves_dagster.dashboard.snapshots import Snapshot
+from caves_dagster.errors import WarehouseUnreachable
 from caves_dagster.shop import Shop
 
 NAVIGATES = [(b"sec-fetch-mode", b"navigate")]
@@ -23,8 +32,9 @@ class _Snapshots:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Period]] = []
 
-    def get(self, shop: Shop, days: Period) -> None:
+    def get(self, shop: Shop, days: Period) -> Snapshot:
         self.asked.append((shop.name, days))
+        return Snapshot()
 
 
 def comes(
@@ -86,3 +96,88 @@ def test_nothing_else_asks_the_warehouse(
     monkeypatch: pytest.MonkeyPatch, address: str, headers: list[tuple[bytes, bytes]], path: str
 ) -> None:
     assert comes(monkeypatch, address, headers, path=path) == []
+
+
+# --- the page with them
+
+BEFORE, AFTER = "<head>Streamlit</head><body>", '<div id="root"></div></body>'
+LAST = Line(None, None, None, None, None, None, Amount(1234, 2000, Decimal("5678.9")))
+FIGURES = Figures(datetime(2026, 6, 30, 14, 3, 22, tzinfo=UTC), {"last_day": [LAST], "day": [LAST]})
+
+
+def page(
+    monkeypatch: pytest.MonkeyPatch,
+    reports: Path,
+    get: Callable[[], Snapshot],
+    address: str = "",
+    language: str = "en-GB,en;q=0.9",
+) -> tuple[dict[str, str], dict[str, str], str]:
+    """What Streamlit is asked for, and what the browser gets: headers, headers, HTML."""
+    found = SimpleNamespace(get=lambda *_: get(), settings=SimpleNamespace(reports=reports))
+    monkeypatch.setattr(ahead, "snapshots", lambda: found)
+    asked: dict[str, str] = {}
+    sent: list[Any] = []
+
+    async def streamlits(scope: Any, receive: Any, send: Any) -> None:
+        asked.update({name.decode(): value.decode() for name, value in scope["headers"]})
+        headers = [(b"content-length", b"57"), (b"etag", b"1"), (b"cache-control", b"no-cache"), (b"x", b"y")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": (BEFORE + AFTER).encode()})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [*NAVIGATES, (b"accept-encoding", b"gzip"), (b"if-none-match", b"1")]
+    headers.append((b"accept-language", language.encode()))
+    scope = {"type": "http", "path": "/", "query_string": address.encode(), "headers": headers}
+    asyncio.run(AskAhead(streamlits, "")(scope, None, send))  # type: ignore[arg-type]
+    start, body = sent
+    return asked, {name.decode(): value.decode() for name, value in start["headers"]}, body["body"].decode()
+
+
+def test_the_page_comes_with_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked, headers, html = page(monkeypatch, tmp_path, lambda: Snapshot(FIGURES, lag=5))
+    assert html.startswith(BEFORE + '<div id="first"')
+    assert html.endswith(AFTER)
+    assert "As of 14:03:22" in html
+    assert re.findall(r'<dd class="figure">([^<]*)<', html)[:4] == ["1,234", "€5,678.90"] * 2
+    assert set(asked) == {"sec-fetch-mode", "accept-language"}, "neither compressed nor one that is kept"
+    assert headers == {"x": "y", "cache-control": "no-store"}
+
+
+@pytest.mark.parametrize(
+    ("address", "language"), [("language=fr", "en"), ("language=xx", "fr-FR,en"), ("", "fr")]
+)
+def test_they_are_in_the_language_of_the_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, language: str
+) -> None:
+    html = page(monkeypatch, tmp_path, lambda: Snapshot(FIGURES), address, language)[2]
+    assert "5\u202f678,90\u00a0€" in html
+
+
+def _away() -> Snapshot:
+    return Snapshot(FIGURES, warehouse_error=WarehouseUnreachable("It is away.", "Start it."))
+
+
+@pytest.mark.parametrize("get", [Snapshot, _away])
+def test_without_figures_of_now_it_is_streamlit_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, get: Callable[[], Snapshot]
+) -> None:
+    assert page(monkeypatch, tmp_path, get)[2] == BEFORE + AFTER
+
+
+def test_figures_that_take_long_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ahead, "_PATIENCE_SECONDS", 0.1)
+    there = threading.Event()
+
+    def late() -> Snapshot:
+        there.wait(20)
+        return Snapshot(FIGURES)
+
+    try:
+        assert page(monkeypatch, tmp_path, late)[2] == BEFORE + AFTER
+    finally:
+        there.set()
+    for thread in threading.enumerate():
+        if thread.name == "ask ahead":
+            thread.join()
