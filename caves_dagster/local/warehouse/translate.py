@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# sqlglot loads a dialect when it is first asked for; a second thread that asks meanwhile gets it half made.
+import sqlglot.dialects.duckdb
+import sqlglot.dialects.snowflake  # noqa: F401
 from fakesnow import checks, transforms
 from sqlglot import exp
 

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -203,3 +204,13 @@ def test_a_schema_that_is_not_there_is_not_replaced_by_another(server: Server) -
     sql.fails(90106, "SELECT * FROM T")
     sql.fails(90106, "CREATE TABLE T (a INTEGER)")
     sql.connection.close()
+
+
+def test_the_dialects_are_there_before_any_thread_is() -> None:
+    """Two first statements at once would otherwise find one of them half made: seen as a syntax error."""
+    code = (
+        "import sys, caves_dagster.local.warehouse.server;"
+        "print([name for name in ('snowflake', 'duckdb') if f'sqlglot.dialects.{name}' in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "['snowflake', 'duckdb']"
