@@ -1,6 +1,6 @@
-"""The figures come with the page itself: Streamlit's scripts take a browser longer than two seconds may be.
+"""Puts the figures into the page's HTML, where a browser shows them before Streamlit's scripts have run.
 
-What a browser that opens the page is shown first stands in its HTML, until Streamlit has drawn the same.
+These take it most of two seconds; then Streamlit draws the same in the same place.
 """
 
 from __future__ import annotations
