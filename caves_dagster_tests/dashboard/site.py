@@ -126,6 +126,8 @@ def looking(
     look.page.on("websocket", lambda socket: look.requests.append(socket.url))
     try:
         look.page.goto(address, timeout=SECONDS * 1000)
+        # Until Streamlit has drawn its own there is nothing to be chosen.
+        look.page.locator("#first").wait_for(state="detached", timeout=SECONDS * 1000)
         yield look
     finally:
         context.close()
