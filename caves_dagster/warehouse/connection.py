@@ -24,7 +24,7 @@ from caves_dagster.errors import (
 from caves_dagster.settings import SnowflakeSettings
 
 # For workload identities on AWS, with which no setting of ours signs in, the connector imports boto3 if there
-# is one: some tenths of a second in every process. None says that there is none (importlib), until it is imported.
+# is one: tenths of a second in every process. None says that there is none (importlib), until it is there.
 _NOT_FOR_THE_CONNECTOR = {"boto3", "botocore"} - sys.modules.keys()
 sys.modules.update(dict.fromkeys(_NOT_FOR_THE_CONNECTOR))  # type: ignore[arg-type]
 try:
