@@ -43,6 +43,9 @@ again answers by then. For longer the sensor waits better than a run does."""
 _LONG_SECONDS = 2.0
 """A run that landed, or waited for the broker, for longer lands what came meanwhile too. The next one has to
 wait for this one's transformations, and to start: ten seconds and more."""
+_PRODUCERS_SECONDS = 3.0
+"""How much later than a run its producers find a broker that came back: each tries once a second or so, and
+has to ask for the leaders first."""
 
 
 class Ingestion:
@@ -73,6 +76,7 @@ class Ingestion:
         self._run_id = run_id
         self._on_batch = on_batch
         self._progressed = time.monotonic()
+        # When the broker went away, while nothing has landed since.
         self._away_since: float | None = None
         self._gaps: dict[str, Sequence[Gap]] = {}
 
@@ -90,6 +94,8 @@ class Ingestion:
         report = IngestReport(self._shop.topic)
         began = self._progressed = time.monotonic()
         self._land(report, began, patience_seconds, _BROKER_TIMEOUTS * self._kafka.settings.timeout_seconds)
+        if self._away_since is not None:
+            time.sleep(_PRODUCERS_SECONDS)
         if time.monotonic() - began <= _LONG_SECONDS or self._lands_more(report, began, patience_seconds):
             self._commit_group(report)
         report.seconds = time.monotonic() - began

@@ -55,6 +55,18 @@ def test_a_run_waits_for_a_broker_that_is_started_again(caves: Caves) -> None:
     require_exactly_once(caves, messages)
 
 
+def test_a_run_that_waited_for_a_broker_takes_what_producers_bring_a_moment_later(caves: Caves) -> None:
+    messages = caves.events(30)
+    kafka = _Away(caves, requests=1, timeout_seconds=2)
+    producers = threading.Timer(4, caves.publish, (messages,))
+    producers.start()
+    try:
+        assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run().landed == 30
+    finally:
+        producers.join()
+    require_exactly_once(caves, messages)
+
+
 def test_a_run_does_not_wait_for_long_for_a_broker_that_stays_away(caves: Caves) -> None:
     kafka = _Away(caves, requests=float("inf"), timeout_seconds=1)
     began = time.monotonic()
