@@ -16,9 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from caves_dagster.dashboard import parts, sections
 from caves_dagster.dashboard.formats import Formats
-from caves_dagster.dashboard.shared import asked, first_selection, snapshots
+from caves_dagster.dashboard.shared import asked_language, first_selection, snapshots
 from caves_dagster.dashboard.trust import latest_validation
-from caves_dagster.dashboard.words import LANGUAGES, Language
 
 _PATIENCE_SECONDS = 1.0
 """After that long the page goes without figures, which Streamlit then shows as soon as they are there."""
@@ -42,7 +41,8 @@ class AskAhead:
         """Let Streamlit answer, with the figures if they are there in time."""
         if scope["type"] == "http" and scope["path"] == "/" and _navigates(Headers(scope=scope)):
             figures = asyncio.get_running_loop().create_future()
-            arguments = (dict(parse_qsl(scope["query_string"].decode("latin-1"))), _language(scope), figures)
+            address = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            arguments = (address, Headers(scope=scope).get("accept-language"), figures)
             # Not of the event loop's: those are waited for at the end.
             threading.Thread(target=self._ask, args=arguments, name="ask ahead", daemon=True).start()
             # The page waits: beside the scripts that a browser then asks for, the figures take twice as long.
@@ -52,18 +52,18 @@ class AskAhead:
             send = functools.partial(_with_figures, send, figures.result() if figures.done() else "")
         await self._app(scope, receive, send)
 
-    def _ask(self, address: dict[str, str], first: Language, figures: asyncio.Future[str]) -> None:
+    def _ask(self, address: dict[str, str], browsers: str | None, figures: asyncio.Future[str]) -> None:
         """As the page does a moment later, which then finds the snapshot, or says what is wrong."""
         html = ""
         try:
-            html = _first(self._only, address, first)
+            html = _first(self._only, address, browsers)
         finally:
             # The server may have ended meanwhile.
             with suppress(RuntimeError):
                 figures.get_loop().call_soon_threadsafe(_tell, figures, html)
 
 
-def _first(only: str, address: dict[str, str], first: Language) -> str:
+def _first(only: str, address: dict[str, str], browsers: str | None) -> str:
     """What the page begins with; "" where there is something to be said before."""
     selection = first_selection(only, address)
     if selection is None:
@@ -72,8 +72,7 @@ def _first(only: str, address: dict[str, str], first: Language) -> str:
     snapshot = snapshots().get(shop, days)
     if snapshot.figures is None or snapshot.warehouse_error:
         return ""
-    chosen = asked(address, "language", list(LANGUAGES), first)
-    formats = Formats("fr" if chosen == "fr" else "en", shop.dashboard.currency)
+    formats = Formats(asked_language(address, browsers), shop.dashboard.currency)
     return parts.first(
         shop.title,
         formats.words.as_of.format(formats.clock(snapshot.figures.at)),
@@ -99,11 +98,6 @@ async def _with_figures(send: Send, html: str, message: Message) -> None:
     elif _ROOT in message.get("body", b""):
         message = dict(message) | {"body": message["body"].replace(_ROOT, html.encode() + _ROOT, 1)}
     await send(message)
-
-
-def _language(scope: Scope) -> Language:
-    """The browser's, as Streamlit tells it to the page."""
-    return "fr" if Headers(scope=scope).get("accept-language", "").lower().startswith("fr") else "en"
 
 
 def _navigates(headers: Headers) -> bool:

@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -18,7 +17,7 @@ from caves_dagster.dashboard import sections
 from caves_dagster.dashboard.formats import Formats
 from caves_dagster.dashboard.parts import STYLE
 from caves_dagster.dashboard.period import CHOSEN, Period, period, today
-from caves_dagster.dashboard.shared import PERIODS, asked, declared, snapshots
+from caves_dagster.dashboard.shared import PERIODS, asked, asked_language, declared, snapshots
 from caves_dagster.dashboard.trust import latest_validation
 from caves_dagster.dashboard.words import LANGUAGES, WORDS, Language
 from caves_dagster.shop import Shop
@@ -45,12 +44,8 @@ def page(only: str) -> None:
 
 def _choices(shops: dict[str, Shop]) -> tuple[Shop, Language, Period]:
     """Shop, language and period; kept in the page's address, so that a bookmark keeps them too."""
-    first: Language = "fr" if (st.context.locale or "").lower().startswith("fr") else "en"
     there = st.query_params
-    chosen_language: Any = st.session_state.get("language") or asked(
-        there, "language", list(LANGUAGES), first
-    )
-    language: Language = chosen_language
+    language: Language = st.session_state.get("language") or asked_language(there, st.context.locale)
     words = WORDS[language]
     with st.container(horizontal=True, vertical_alignment="bottom", key="choices"):
         names = list(shops)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from caves_dagster.dashboard.period import CHOSEN, Period, period, today
 from caves_dagster.dashboard.snapshots import Snapshots
-from caves_dagster.dashboard.words import WORDS
+from caves_dagster.dashboard.words import LANGUAGES, WORDS, Language
 from caves_dagster.settings import load_settings
 from caves_dagster.shop import Shop
 from caves_dagster.shops import find_shop, shops
@@ -38,6 +38,12 @@ def asked(address: Mapping[str, str], key: str, options: Sequence[str], default:
     """What the parameters of the page's address ask for, if there is such a thing."""
     value = address.get(key, default)
     return value if value in options else default
+
+
+def asked_language(address: Mapping[str, str], browsers: str | None) -> Language:
+    """The language that the page's address asks for, or else the browser's first (such as `fr-CH`)."""
+    own = "fr" if (browsers or "").lower().startswith("fr") else "en"
+    return "fr" if asked(address, "language", list(LANGUAGES), own) == "fr" else "en"
 
 
 def first_selection(only: str, address: Mapping[str, str]) -> tuple[Shop, Period] | None:
