@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 PARALLEL := -n $(shell expr $(CORES) + 1) --dist loadgroup
 
-.PHONY: help install demo up kafka kafka-stop test test-whole test-slow test-kafka test-snowflake test-faults faults backlog bench-batch bench-consumer check lock clean
+.PHONY: help install demo up kafka kafka-stop test test-whole test-slow test-kafka test-snowflake test-faults test-kills test-outages faults backlog bench-batch bench-consumer check lock clean
 
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,13 +47,19 @@ test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed 
 	$(BIN)/python -m pytest -m 'timed and not real_kafka'
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
-	$(BIN)/python -m pytest -m "real_kafka and not faults" -rs
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m 'real_kafka and not faults' -rs
 
 test-snowflake: $(INSTALLED)  ## Those that say what Snowflake does, on the account of SNOWFLAKE_ACCOUNT, …; without one it says so
 	$(BIN)/python -m pytest -m 'snowflake and not real_kafka' --snowflake -rs
 
-test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and two outages, some twelve minutes (Java 17 and Maven)
-	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults
+test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and two outages, some ten minutes (Java 17 and Maven)
+	@$(MAKE) --no-print-directory --jobs 2 test-kills test-outages
+
+# Beside each other, as an outage is two minutes of waiting.
+test-kills: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults/test_faults.py
+test-outages: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults/test_away.py
 
 KILLS ?= 200
 faults: $(INSTALLED)  ## The long form: KILLS=200 kills, some 45 minutes; SEED=n repeats one

@@ -101,9 +101,12 @@ def _kill(stack: Stack, kill: Kill) -> Suffered:
 
 
 def _kill_run(stack: Stack, kill: Kill) -> Suffered:
-    """Wait for a run that does what the plan says, and kill it if it still does so after the delay."""
+    """Wait for a run that does what the plan says, and kill it if it still does so after the delay.
+
+    If it does not, the next one is killed after half of that: how long they take is the machine's affair.
+    """
     transforming = kill.target is Target.TRANSFORMING
-    deadline = time.monotonic() + _RUN_SECONDS
+    delay_seconds, deadline = kill.delay_seconds, time.monotonic() + _RUN_SECONDS
     with Warehouse(stack.settings.snowflake) as warehouse:
         while time.monotonic() < deadline:
             if victim(stack.latest_run(), transforming) is None:
@@ -112,11 +115,12 @@ def _kill_run(stack: Stack, kill: Kill) -> Suffered:
             while transforming and victim(stack.latest_run(), True) is not None:
                 if _transaction_open(stack, warehouse, True):
                     break
-            time.sleep(kill.delay_seconds)
+            time.sleep(delay_seconds)
             inside = _transaction_open(stack, warehouse, transforming)
             run = stack.latest_run()
             process = victim(run, transforming)
             if process is None:
+                delay_seconds /= 2
                 continue
             with suppress(psutil.NoSuchProcess):
                 process.kill()
