@@ -39,7 +39,7 @@ kafka-stop: $(INSTALLED)  ## Stop it; its data is kept
 test: $(INSTALLED)  ## The tests that need no Java, on an embedded platform of their own
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-whole: $(INSTALLED)  ## The tests that use commands, servers and runs as processes of their own
+test-whole: $(INSTALLED)  ## The tests that use commands, servers and runs as processes of their own, or all checks
 	$(BIN)/python -m pytest $(PARALLEL) -m 'whole and not slow and not real_kafka'
 
 test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed payloads
@@ -47,7 +47,7 @@ test-slow: $(INSTALLED)  ## The slow ones: the real daemon, 100,000 more fuzzed 
 	$(BIN)/python -m pytest -m 'timed and not real_kafka'
 
 test-kafka: $(INSTALLED)  ## The other half of them, on a real Apache Kafka (Java 17 and Maven)
-	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m 'real_kafka and not faults' -rs
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m 'real_kafka and not faults' -rs
 
 test-snowflake: $(INSTALLED)  ## Those that say what Snowflake does, on the account of SNOWFLAKE_ACCOUNT, …; without one it says so
 	$(BIN)/python -m pytest -m 'snowflake and not real_kafka' --snowflake -rs
@@ -62,7 +62,7 @@ test-outages: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults/test_away.py
 
 KILLS ?= 200
-faults: $(INSTALLED)  ## The long form: KILLS=200 kills, some 45 minutes; SEED=n repeats one
+faults: $(INSTALLED)  ## The long form: KILLS=200 kills, 40 minutes and more; SEED=n repeats one
 	$(BIN)/python -m caves_dagster_tests.faults --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 backlog: $(INSTALLED)  ## Memory and speed of runs that drain 500,000 and 5,000,000 events of a real Kafka, some ten minutes

@@ -56,13 +56,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("caves")
 
 
-# The modules that use the product as a whole: its commands, servers and runs as processes of their own. They
-# take nearly half of the time of all, and are run by `make test-whole`.
+# The modules that use the product as a whole (its commands, servers and runs as processes of their own), and
+# those that run all checks or a replay in each test. They take half of the time of all, and are run by
+# `make test-whole`.
 _WHOLE = {
     f"caves_dagster_tests/{name}.py"
     for name in (
         "alerts/test_alerts",
         "batch/test_dying",
+        "checks/test_assets",
+        "checks/test_integrity",
+        "checks/test_quality",
         "checks/test_validate",
         "consumer/test_consumer",
         "consumer/test_dagster",
@@ -71,6 +75,7 @@ _WHOLE = {
         "deploy/test_upgrade",
         "ingest/test_crashes",
         "ingest/test_fuzz",
+        "ingest/test_replay",
         "local/test_whole_platform",
         "local/warehouse/test_durability",
         "local/warehouse/test_server",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from contextlib import suppress
 from urllib.parse import parse_qsl
 
@@ -20,7 +21,8 @@ from caves_dagster.dashboard.shared import asked_language, first_selection, snap
 from caves_dagster.dashboard.trust import latest_validation
 
 _PATIENCE_SECONDS = 1.0
-"""After that long the page goes without figures, which Streamlit then shows as soon as they are there."""
+"""After that long the page goes without figures, which Streamlit then shows as soon as they are there; the
+next one goes at once."""
 _ROOT = b'<div id="root">'
 _NOT_FOR_STREAMLIT = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
 """The page is not compressed before there is all of it, and is never the one that a browser still has."""
@@ -36,6 +38,7 @@ class AskAhead:
     def __init__(self, app: ASGIApp, only: str) -> None:
         self._app = app
         self._only = only
+        self._took_seconds = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let Streamlit answer, with the figures if they are there in time."""
@@ -46,7 +49,8 @@ class AskAhead:
             # Not of the event loop's: those are waited for at the end.
             threading.Thread(target=self._ask, args=arguments, name="ask ahead", daemon=True).start()
             # The page waits: beside the scripts that a browser then asks for, the figures take twice as long.
-            await asyncio.wait([figures], timeout=_PATIENCE_SECONDS)
+            if self._took_seconds <= _PATIENCE_SECONDS:
+                await asyncio.wait([figures], timeout=_PATIENCE_SECONDS)
             headers = [header for header in scope["headers"] if header[0] not in _NOT_FOR_STREAMLIT]
             scope = dict(scope) | {"headers": headers}
             send = functools.partial(_with_figures, send, figures.result() if figures.done() else "")
@@ -54,10 +58,11 @@ class AskAhead:
 
     def _ask(self, address: dict[str, str], browsers: str | None, figures: asyncio.Future[str]) -> None:
         """As the page does a moment later, which then finds the snapshot, or says what is wrong."""
-        html = ""
+        html, began = "", time.monotonic()
         try:
             html = _first(self._only, address, browsers)
         finally:
+            self._took_seconds = time.monotonic() - began
             # The server may have ended meanwhile.
             with suppress(RuntimeError):
                 figures.get_loop().call_soon_threadsafe(_tell, figures, html)

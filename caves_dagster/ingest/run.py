@@ -43,6 +43,8 @@ again answers by then. For longer the sensor waits better than a run does."""
 _LONG_SECONDS = 2.0
 """A run that landed, or waited for the broker, for longer lands what came meanwhile too. The next one has to
 wait for this one's transformations, and to start: ten seconds and more."""
+_MORE_PATIENCE_SECONDS = 10.0
+"""How long it tries that again, as what has landed waits for it."""
 _PRODUCERS_SECONDS = 3.0
 """How much later than a run its producers find a broker that came back: each tries once a second or so, and
 has to ask for the leaders first."""
@@ -76,8 +78,8 @@ class Ingestion:
         self._run_id = run_id
         self._on_batch = on_batch
         self._progressed = time.monotonic()
-        # When the broker went away, while nothing has landed since.
         self._away_since: float | None = None
+        self._back_since: float | None = None
         self._gaps: dict[str, Sequence[Gap]] = {}
 
     def run(self, patience_seconds: float = 120.0) -> IngestReport:
@@ -94,8 +96,8 @@ class Ingestion:
         report = IngestReport(self._shop.topic)
         began = self._progressed = time.monotonic()
         self._land(report, began, patience_seconds, _BROKER_TIMEOUTS * self._kafka.settings.timeout_seconds)
-        if self._away_since is not None:
-            time.sleep(_PRODUCERS_SECONDS)
+        if self._back_since is not None:
+            time.sleep(max(0.0, self._back_since + _PRODUCERS_SECONDS - time.monotonic()))
         if time.monotonic() - began <= _LONG_SECONDS or self._lands_more(report, began, patience_seconds):
             self._commit_group(report)
         report.seconds = time.monotonic() - began
@@ -103,10 +105,11 @@ class Ingestion:
         return report
 
     def _lands_more(self, report: IngestReport, began: float, patience_seconds: float) -> bool:
-        """Land what came meanwhile, once, as the tables behind wait; False where the broker is gone."""
+        """Land what came meanwhile, once, as the tables behind wait; False where that can't be done now."""
         try:
-            self._land(report, began, patience_seconds, 0)
-        except KafkaUnreachable as error:
+            self._land(report, began, min(patience_seconds, _MORE_PATIENCE_SECONDS), 0)
+        except RetryableError as error:
+            self._settle(report, began)
             log.warning("What came while it landed is left to the next run: %s", error)
             return False
         return True
@@ -125,6 +128,8 @@ class Ingestion:
             with attempt:
                 self._settle(report, began)
                 plan = self._steps.plan()
+                if self._away_since is not None and self._back_since is None:
+                    self._back_since = time.monotonic()
                 report.lag_before = report.consumed + plan.lag
                 self._carry_out(plan, report, began)
 

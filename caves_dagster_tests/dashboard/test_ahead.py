@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -37,6 +38,13 @@ class _Snapshots:
         return Snapshot()
 
 
+def all_asked() -> None:
+    """Wait until nothing is being asked any more."""
+    for thread in threading.enumerate():
+        if thread.name == "ask ahead":
+            thread.join()
+
+
 def comes(
     monkeypatch: pytest.MonkeyPatch,
     address: str,
@@ -60,9 +68,7 @@ def comes(
     }
     asyncio.run(AskAhead(streamlits, only)(scope, None, None))  # type: ignore[arg-type]
     assert passed == [scope], "Streamlit answers"
-    for thread in threading.enumerate():
-        if thread.name == "ask ahead":
-            thread.join()
+    all_asked()
     return found.asked
 
 
@@ -111,8 +117,9 @@ def page(
     get: Callable[[], Snapshot],
     address: str = "",
     language: str = "en-GB,en;q=0.9",
+    times: int = 1,
 ) -> tuple[dict[str, str], dict[str, str], str]:
-    """What Streamlit is asked for, and what the browser gets: headers, headers, HTML."""
+    """What Streamlit is asked for, and what the browser gets, the last time: headers, headers, HTML."""
     found = SimpleNamespace(get=lambda *_: get(), settings=SimpleNamespace(reports=reports))
     monkeypatch.setattr(ahead, "snapshots", lambda: found)
     asked: dict[str, str] = {}
@@ -130,8 +137,12 @@ def page(
     headers = [*NAVIGATES, (b"accept-encoding", b"gzip"), (b"if-none-match", b"1")]
     headers.append((b"accept-language", language.encode()))
     scope = {"type": "http", "path": "/", "query_string": address.encode(), "headers": headers}
-    asyncio.run(AskAhead(streamlits, "")(scope, None, send))  # type: ignore[arg-type]
-    start, body = sent
+    application = AskAhead(streamlits, "")
+    for _ in range(times):
+        asyncio.run(application(scope, None, send))  # type: ignore[arg-type]
+        if times > 1:
+            all_asked()
+    start, body = sent[-2:]
     return asked, {name.decode(): value.decode() for name, value in start["headers"]}, body["body"].decode()
 
 
@@ -178,6 +189,19 @@ def test_figures_that_take_long_are_not_waited_for(monkeypatch: pytest.MonkeyPat
         assert page(monkeypatch, tmp_path, late)[2] == BEFORE + AFTER
     finally:
         there.set()
-    for thread in threading.enumerate():
-        if thread.name == "ask ahead":
-            thread.join()
+    all_asked()
+
+
+@pytest.mark.parametrize(("times", "there"), [(1, False), (2, False), (3, True)])
+def test_after_some_that_took_too_long_the_next_page_goes_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int, there: bool
+) -> None:
+    monkeypatch.setattr(ahead, "_PATIENCE_SECONDS", 0.5)
+    seconds = iter((0.7, 0.1, 0.1))
+
+    def wakes_up() -> Snapshot:
+        time.sleep(next(seconds))
+        return Snapshot(FIGURES)
+
+    html = page(monkeypatch, tmp_path, wakes_up, times=times)[2]
+    assert ("As of 14:03:22" in html) is there

@@ -38,7 +38,7 @@ _RUNS_TOLD, _TICKS_TOLD, _LINES_TOLD = 10, 3, 30
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _CAVES = "from caves_dagster.cli import main; main()"
 TOPIC_PARTITIONS: Mapping[str, int] = {"sales_events": 6}
-# Small batches: landing what came in meanwhile takes some seconds, so that it can be killed half way.
+# Small batches: what came in meanwhile takes several, so that landing is killed half way too.
 BATCH_MAX_EVENTS = 200
 
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from caves_dagster.errors import KafkaUnreachable
+from caves_dagster.errors import KafkaUnreachable, PositionsMoved
 from caves_dagster.ingest import run
+from caves_dagster.ingest.positions import Plan
 from caves_dagster.ingest.report import IngestReport
 from caves_dagster.ingest.run import Ingestion
+from caves_dagster.ingest.steps import IngestSteps
 from caves_dagster.kafka.client import KafkaClient, TopicState, client_config
 from caves_dagster.warehouse.connection import Warehouse
 from caves_dagster_tests.brokers import on_both_brokers
@@ -55,10 +57,14 @@ def test_a_run_waits_for_a_broker_that_is_started_again(caves: Caves) -> None:
     require_exactly_once(caves, messages)
 
 
-def test_a_run_that_waited_for_a_broker_takes_what_producers_bring_a_moment_later(caves: Caves) -> None:
+@pytest.mark.parametrize("there", [0, 10])
+def test_a_run_that_waited_for_a_broker_takes_what_producers_bring_a_moment_later(
+    caves: Caves, there: int
+) -> None:
     messages = caves.events(30)
+    caves.publish(messages[:there])
     kafka = _Away(caves, requests=1, timeout_seconds=2)
-    producers = threading.Timer(4, caves.publish, (messages,))
+    producers = threading.Timer(4, caves.publish, (messages[there:],))
     producers.start()
     try:
         assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test").run().landed == 30
@@ -113,6 +119,29 @@ def test_what_came_meanwhile_is_the_next_run_s_where_it_cannot_be_landed(
 
     assert Ingestion(caves.settings, caves.shop, kafka, caves.warehouse, "test", away).run().landed == 10
     assert "left to the next run" in caplog.text
+    assert ingest(caves).landed == 10
+    require_exactly_once(caves, messages)
+
+
+def test_what_came_meanwhile_is_the_next_run_s_where_another_writer_is_always_first(
+    caves: Caves, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run, "_LONG_SECONDS", 0.0)
+    monkeypatch.setattr(run, "_MORE_PATIENCE_SECONDS", 0.5)
+    messages = caves.events(20)
+    caves.publish(messages[:10])
+
+    def first(steps: IngestSteps) -> Plan:
+        raise PositionsMoved("Another was first.", "Try again.")
+
+    def meanwhile(report: IngestReport) -> None:
+        caves.publish(messages[10:])
+        monkeypatch.setattr(IngestSteps, "plan", first)
+
+    landing = Ingestion(caves.settings, caves.shop, caves.kafka, caves.warehouse, "test", meanwhile)
+    assert landing.run().landed == 10
+    assert "left to the next run" in caplog.text
+    monkeypatch.undo()
     assert ingest(caves).landed == 10
     require_exactly_once(caves, messages)
 

@@ -23,6 +23,9 @@ from caves_dagster.local.apache_kafka.node import PREFERRED_PORT, ApacheKafka
 from caves_dagster.settings import PROJECT_ROOT, KafkaSettings
 from caves_dagster_tests.brokers import CACHE, require_kafka, until
 
+# Each wants the port that users get.
+pytestmark = pytest.mark.xdist_group("port of make kafka")
+
 
 def caves(*words: str) -> str:
     """What the command prints; it succeeds."""
