@@ -55,11 +55,11 @@ test-snowflake: $(INSTALLED)  ## Those that say what Snowflake does, on the acco
 test-faults: $(INSTALLED)  ## The short form of the fault suite: 30 kills and two outages, some ten minutes (Java 17 and Maven)
 	@$(MAKE) --no-print-directory --jobs 2 test-kills test-outages
 
-# Beside each other, as an outage is two minutes of waiting.
+# Beside each other, as an outage is two minutes of waiting. What they say of each kill passes --capture=sys.
 test-kills: $(INSTALLED)
-	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults/test_faults.py
+	$(BIN)/python -m pytest -m faults -rs --capture=sys caves_dagster_tests/faults/test_faults.py
 test-outages: $(INSTALLED)
-	$(BIN)/python -m pytest -m faults -rs caves_dagster_tests/faults/test_away.py
+	$(BIN)/python -m pytest -m faults -rs --capture=sys caves_dagster_tests/faults/test_away.py
 
 KILLS ?= 200
 faults: $(INSTALLED)  ## The long form: KILLS=200 kills, 40 minutes and more; SEED=n repeats one
